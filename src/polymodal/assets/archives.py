@@ -1,0 +1,131 @@
+"""Taking members out of package files. Decides which members may be written, and where.
+
+Only regular files and links to a neighbour are ever written, with plain paths that stay inside the target folder; a
+member that would leave it is refused by name (the attack known as zip-slip). Links become copies, so that a ready
+folder is plain files on every file system.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from polymodal.assets.catalog import Package
+from polymodal.errors import AssetError
+
+# Licence texts travel with what they license, whichever members are kept.
+_LICENCES = (
+    "*.dist-info/LICEN*",
+    "*.dist-info/NOTICE*",
+    "*.dist-info/licenses/*",
+    "package/LICEN*",
+    "package/NOTICE*",
+    "usr/share/doc/*/copyright",
+)
+
+
+class _Member(NamedTuple):
+    """One member that is no folder: its checked path, and its bytes or the neighbour it links to (or neither)."""
+
+    path: str
+    data: IO[bytes] | None
+    link: str | None = None
+    executable: bool = False
+
+
+def unpack(archive: Path, package: Package, target: Path) -> None:
+    """Write the members that `package` keeps, and its licences, below `target`.
+
+    Raises AssetError for a file that is no archive, a member whose path leaves `target`, two members on one path, or a
+    pattern that no member matches.
+    """
+    unmatched = set(package.keep)
+    links: list[tuple[Path, Path]] = []
+    for member in _members(archive):
+        matching = [pattern for pattern in package.keep if fnmatchcase(member.path, pattern)]
+        unmatched.difference_update(matching)
+        if matching:
+            parts = PurePosixPath(member.path).parts[package.strip :]
+            path = target / package.into / Path(*parts)
+        elif member.data and any(fnmatchcase(member.path, pattern) for pattern in _LICENCES):
+            folder = package.name.lstrip("@").replace("/", "-")
+            path = target / "licences" / folder / PurePosixPath(member.path).name
+        else:
+            continue
+        if path.exists():
+            raise AssetError(f"{archive.name}: '{member.path}' would overwrite another kept file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.data:
+            with path.open("wb") as out:
+                shutil.copyfileobj(member.data, out, 1 << 20)
+            path.chmod(0o755 if member.executable else 0o644)
+        elif member.link:
+            links.append((path, path.with_name(member.link)))  # copied once all files are there
+        else:
+            raise AssetError(f"{archive.name}: '{member.path}' is neither a file nor a link to a neighbour")
+    for path, original in links:
+        if not original.is_file():
+            raise AssetError(f"{archive.name}: '{path.name}' links to '{original.name}', which is not kept")
+        shutil.copy(original, path)
+    if unmatched:
+        raise AssetError(f"{archive.name}: nothing in it matches '{min(unmatched)}'")
+
+
+def _members(archive: Path) -> Iterator[_Member]:
+    try:
+        if archive.suffix == ".whl":
+            yield from _zip_members(archive)
+        elif archive.suffix == ".deb":
+            yield from _deb_members(archive)
+        else:
+            with tarfile.open(archive, "r|gz") as tar:
+                yield from _tar_members(archive, tar)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise AssetError(f"{archive.name}: not a readable archive ({error})") from error
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as bundle:
+        for info in bundle.infolist():
+            path = _checked(archive, info.filename)
+            if not info.is_dir():
+                with bundle.open(info) as data:
+                    yield _Member(path, data, executable=bool(info.external_attr >> 16 & 0o100))
+
+
+def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+    for info in tar:
+        path = _checked(archive, info.name)
+        if info.isfile():
+            yield _Member(path, tar.extractfile(info), executable=bool(info.mode & 0o100))
+        elif info.issym() and "/" not in info.linkname and info.linkname not in ("", ".", ".."):
+            yield _Member(path, None, link=info.linkname)
+        elif not info.isdir():
+            yield _Member(path, None)
+
+
+def _deb_members(archive: Path) -> Iterator[_Member]:
+    """dpkg-deb knows every compression that .deb files use, and needs no root."""
+    command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dpkg:
+        assert dpkg.stdout is not None  # it is a pipe
+        with tarfile.open(fileobj=dpkg.stdout, mode="r|") as tar:
+            yield from _tar_members(archive, tar)
+        dpkg.stdout.read()  # the padding behind the last member; closing early would end dpkg-deb with an error
+    if dpkg.returncode != 0:
+        raise AssetError(f"{archive.name}: not a readable Debian package")
+
+
+def _checked(archive: Path, member: str) -> str:
+    """The member's path in plain form. Raises AssetError if it would leave the folder it is unpacked into."""
+    path = PurePosixPath(member)
+    if path.is_absolute() or ".." in path.parts or "\\" in member or ":" in member.split("/")[0]:
+        raise AssetError(f"{archive.name}: refused, its member '{member}' would be written outside the asset's folder")
+    return str(path)

@@ -1,0 +1,79 @@
+"""Media: bytes -> arrays. Decides which reader a part's type gets, and what makes two items of media the same.
+
+`load` is the only way from a part to an array; each reader takes its bytes through `polymodal.media.gate`. Decoders are
+imported when first used, so importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import numbers
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from polymodal.errors import MediaError
+from polymodal.media import gate
+from polymodal.media.audio import load_audio
+from polymodal.media.gate import DEFAULT_LIMITS, Limits
+from polymodal.media.image import check_size, load_image
+
+if TYPE_CHECKING:
+    from polymodal.content import Part
+
+__all__ = ["DEFAULT_LIMITS", "READERS", "Limits", "fingerprint", "load", "load_audio", "load_image"]
+
+READERS: dict[str, Callable[..., Any]] = {"image": load_image, "audio": load_audio}
+
+
+def load(part: Part, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz.
+
+    Raises `MediaError` where the media is refused, or the type of the part has no reader.
+    """
+    reader = READERS.get(part.type)
+    if reader is None:
+        raise MediaError(f"a '{part.type}' part has no reader; these have one: {', '.join(READERS)}")
+    return reader(part.media, limits=limits)
+
+
+def fingerprint(part: Part, limits: Limits = DEFAULT_LIMITS) -> str:
+    """SHA-256 (hex) of what the part holds: equal for equal bytes however they are given (path, bytes, data URI).
+
+    Nothing is decoded: the same picture as PNG and as JPEG, or as bytes and as a decoded object, has two fingerprints.
+    Each field is hashed behind its length, so no two different parts feed the hash the same bytes. Raises `MediaError`.
+    """
+    digest = hashlib.sha256()
+    for field in (b"polymodal.media.1", part.type.encode(), *_fields(part, limits)):
+        digest.update(len(field).to_bytes(8, "big"))
+        digest.update(field)
+    return digest.hexdigest()
+
+
+def _fields(part: Part, limits: Limits) -> tuple[bytes, ...]:
+    media = part.media
+    if part.text is not None:
+        return b"text", part.text.encode("utf-8", "surrogatepass")
+    if isinstance(media, (str, bytes, bytearray, memoryview, os.PathLike)):
+        return b"bytes", gate.read(media, limits)[0]
+    if hasattr(media, "getpalette"):  # a PIL image; its palette, transparency and orientation are not in its bytes
+        check_size(media.size, "<picture>", limits)
+        with gate.decoding("<picture>"):
+            looks = media.getpalette(), media.info.get("transparency"), media.getexif().get(0x0112)
+            return b"picture", repr((media.mode, media.size, *looks)).encode(), media.tobytes()
+    if isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], numbers.Real):
+        return b"samples", repr(float(media[1])).encode(), *_array_fields(media[0], part.type)
+    return b"array", *_array_fields(media, part.type)
+
+
+def _array_fields(media: Any, kind: str) -> tuple[bytes, ...]:
+    import numpy as np
+
+    try:
+        array = np.asarray(media)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"it becomes an array of {array.dtype}")
+    except ValueError as error:
+        reason = f"{kind} media of type {type(media).__name__} has no fingerprint"
+        raise MediaError(f"{reason}; give a path, bytes or an array of numbers ({error})") from error
+    return array.dtype.str.encode(), repr(array.shape).encode(), array.tobytes()

@@ -1,0 +1,1 @@
+"""The composition: recipe, sequence, processor, model, generation, checkpoint. Read them in that order."""

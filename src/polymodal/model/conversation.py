@@ -1,0 +1,143 @@
+"""A conversation that keeps its caches. Decides what a second turn costs: nothing is encoded twice, nothing is prefilled
+twice.
+
+What the cache holds is compared with the new prompt position by position (token ids, and media by fingerprint); the
+common prefix is kept, the rest is cropped away and prefilled. That is correct whatever the chat template does to earlier
+turns, and exact about what is new. A backbone whose cache cannot be cropped (Mamba, seq2seq) prefills again but still
+never encodes a media item twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from polymodal.content import Message, Part, text
+from polymodal.errors import ContentError
+from polymodal.model.composition import Answer, Composition, question_parts
+from polymodal.model.generation import Sampling, generate
+from polymodal.model.sequence import Example, MediaItem, common_prefix
+
+if TYPE_CHECKING:
+    from transformers import Cache
+
+
+class Conversation:
+    """`messages` is the history; `ask` adds a turn; `reset` forgets it (but not the media already encoded)."""
+
+    def __init__(self, composition: Composition, system: str | None, sampling: Sampling) -> None:
+        self.composition, self.sampling = composition, sampling
+        self._system = [Message("system", (text(system),))] if system else []
+        self._media: dict[str, MediaItem] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.messages: list[Message] = list(self._system)
+        self._cache: Cache | None = None
+        self._held: list[Any] = []  # identity of every position in the cache
+
+    def ask(
+        self,
+        question: str,
+        images: Sequence[Any] = (),
+        audio: Sequence[Any] = (),
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Add a user turn and answer it. `on_text` is called with each new piece of text as it comes."""
+        parts = question_parts(question, images, audio)
+        if not parts:
+            raise ContentError("there is nothing to answer: give a question, a picture or a recording")
+        return self.say(Message("user", parts), on_text=on_text)
+
+    @torch.no_grad()
+    def say(self, message: Message, *, on_text: Callable[[str], None] | None = None) -> Answer:
+        """As `ask`, for a message built by hand. If generation fails the history is left as it was."""
+        started = time.perf_counter()
+        processor, model = self.composition.processor, self.composition.model
+        history = [*self.messages, message]
+        example = processor.encode(history, generate=True, prepared=self._media, name="conversation")
+        cached = self._reuse(example)
+        self._encode_new_media(example)
+        before = time.perf_counter() - started  # decoding, rendering and encoding count towards the first token
+        printer = _Printer(processor, on_text) if on_text else None
+        out = generate(
+            model,
+            [example],
+            self.sampling,
+            processor.stop_ids,
+            processor.pad_id,
+            cache=self._cache,
+            cached=cached,
+            on_token=printer,
+        )
+        if printer:
+            printer.flush()
+        (ids,) = out.ids
+        self._cache = out.cache if _croppable(out.cache) and self.sampling.beams == 1 else None
+        if self._cache is not None:  # the last token was sampled but not run
+            self._held = [*example.identity(), *ids][: self._cache.get_seq_length()]
+        parts: list[Part] = processor.decode(ids)
+        self.messages = [*history, Message("assistant", tuple(parts))]
+        tokens = {
+            "prompt": len(example),
+            "cached": cached,
+            "prefilled": out.prefilled,
+            "media": sum(span.length for span in example.spans),
+            "generated": len(ids),
+        }
+        seconds = {name: value + before for name, value in out.seconds.items()}
+        return Answer(parts, seconds, tokens, out.finished[0])
+
+    def _reuse(self, example: Example) -> int:
+        """Crop the cache to what the new prompt shares with it; the number of positions kept."""
+        if self._cache is None:
+            return 0
+        keep = min(common_prefix(self._held, example.identity()), len(example) - 1)  # one position must be run
+        if keep <= 0:
+            self._cache, self._held = None, []
+            return 0
+        if keep < len(self._held):
+            self._cache.crop(keep - len(self._held))  # a negative count removes that many from the end
+        return keep
+
+    def _encode_new_media(self, example: Example) -> None:
+        """Encode each item once and keep its projected features in place of its inputs."""
+        new = [item for item in example.media if item.projected is None]
+        for item, features in zip(new, self.composition.model.features(new), strict=True):
+            item.projected, item.inputs = features, None
+
+
+class _Printer:
+    """Tokens -> text as it becomes certain: a token may be half of a character."""
+
+    def __init__(self, processor: Any, on_text: Callable[[str], None]) -> None:
+        self.processor, self.on_text = processor, on_text
+        self.ids: list[int] = []
+        self.shown = 0
+
+    def __call__(self, token: int) -> None:
+        if token not in self.processor.stop_ids:
+            self.ids.append(token)
+            self._show(final=False)
+
+    def flush(self) -> None:
+        self._show(final=True)
+
+    def _show(self, final: bool) -> None:
+        whole = "".join(part.text or "" for part in self.processor.decode(self.ids))
+        if not final and whole.endswith("\ufffd"):  # an incomplete character
+            return
+        if len(whole) > self.shown:
+            self.on_text(whole[self.shown :])
+            self.shown = len(whole)
+
+
+def _croppable(cache: Any) -> bool:
+    """Whether the cache holds one row per position and can be cut back to a prefix: no recurrent or windowed layers."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)

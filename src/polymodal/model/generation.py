@@ -1,0 +1,145 @@
+"""Generation: greedy, sampling and beams, batched, streamed, from a cache or from nothing.
+
+transformers' `generate` runs the loop from input embeddings; ours is what surrounds it: which positions still have to
+be embedded and prefilled, when the first token came, and where to stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from polymodal.model.config import Strict
+from polymodal.model.modeling import MultimodalLM
+from polymodal.model.sequence import Example, collate
+
+
+class Sampling(Strict):
+    """How tokens are chosen. `temperature: 0` is greedy. `beams` > 1 searches and cannot stream."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    repetition_penalty: float = Field(1.0, gt=0)
+    beams: int = Field(1, ge=1)
+    seed: int | None = None
+
+
+@dataclass
+class Generation:
+    """New token ids of each example, without the stop token. Seconds: `encode` media and prompt embedding, `first` to the
+    first token (encoding included), `total`. `prefilled`: positions run through the backbone before the first token."""
+
+    ids: list[list[int]]
+    seconds: dict[str, float]
+    prefilled: int
+    cache: Any = None
+    finished: list[bool] = field(default_factory=list)
+
+
+class _Streamer:
+    """transformers' streamer protocol: notes the time of the first token and passes each one on."""
+
+    def __init__(self, started: float, on_token: Callable[[int], None] | None) -> None:
+        self.started, self.on_token, self.first = started, on_token, 0.0
+        self._prompt = True  # `generate` first puts the (empty) prompt
+
+    def put(self, value: Tensor) -> None:
+        if self._prompt:
+            self._prompt = False
+            return
+        if not self.first:
+            self.first = time.perf_counter() - self.started
+        if self.on_token is not None:
+            self.on_token(int(value.reshape(-1)[0]))
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+@torch.no_grad()
+def generate(
+    model: MultimodalLM,
+    examples: Sequence[Example],
+    sampling: Sampling,
+    stop_ids: Sequence[int],
+    pad_id: int,
+    *,
+    cache: Any = None,
+    cached: int = 0,
+    on_token: Callable[[int], None] | None = None,
+) -> Generation:
+    """Continue each example (encoded with `generate=True`), whatever media each holds.
+
+    `cache`: a transformers cache that holds the first `cached` positions of a single example; those are neither
+    embedded nor prefilled, and media that lies wholly among them is not encoded. It is extended in place.
+    """
+    import transformers
+
+    started = time.perf_counter()
+    batch = collate(examples, pad_id, side="left")
+    embeds = _embeds(model, examples, cached) if cached else model.embed(batch)
+    encoded = time.perf_counter() - started
+    streamer = _Streamer(started, on_token if len(examples) == 1 else None) if sampling.beams == 1 else None
+    if sampling.seed is not None:
+        torch.manual_seed(sampling.seed)
+    lm = model.backbone.lm
+    sample = sampling.temperature > 0
+    config = transformers.GenerationConfig(
+        max_new_tokens=sampling.max_new_tokens,
+        do_sample=sample,
+        temperature=sampling.temperature if sample else None,
+        top_p=sampling.top_p if sample else None,
+        top_k=sampling.top_k if sample and sampling.top_k else None,
+        repetition_penalty=sampling.repetition_penalty,
+        num_beams=sampling.beams,
+        eos_token_id=list(stop_ids),
+        pad_token_id=pad_id,
+        bos_token_id=lm.generation_config.bos_token_id,
+        decoder_start_token_id=lm.config.decoder_start_token_id if model.backbone.seq2seq else None,
+        return_dict_in_generate=True,
+    )
+    out = lm.generate(
+        inputs_embeds=embeds,
+        attention_mask=batch.mask.to(embeds.device).long(),
+        generation_config=config,
+        past_key_values=cache,
+        streamer=streamer,
+    )
+    rows = out.sequences[:, 1:] if model.backbone.seq2seq else out.sequences  # seq2seq returns its start token too
+    total = time.perf_counter() - started
+    ids, finished = zip(*(_until_stop(row, stop_ids) for row in rows.tolist()), strict=True)
+    return Generation(
+        ids=list(ids),
+        seconds={"encode": encoded, "first": streamer.first if streamer else total, "total": total},
+        prefilled=int(batch.mask.sum()) - cached,
+        cache=getattr(out, "past_key_values", None),
+        finished=list(finished),
+    )
+
+
+def _embeds(model: MultimodalLM, examples: Sequence[Example], cached: int) -> Tensor:
+    """[1, T, D] whose first `cached` rows are never read: media among them is not encoded, text not embedded."""
+    (example,) = examples
+    features = [s for s in example.spans if s.start + s.length > cached]
+    live = model.features([example.media[s.index] for s in features])
+    rest = model.backbone.embed(example.ids[cached:].to(model.device))
+    embeds = rest.new_zeros(1, len(example), rest.shape[-1])
+    embeds[0, cached:] = rest
+    for span, rows in zip(features, live, strict=True):
+        embeds[0, span.start : span.start + span.length] = rows.to(rest.dtype)
+    return embeds
+
+
+def _until_stop(row: list[int], stop_ids: Sequence[int]) -> tuple[list[int], bool]:
+    for i, token in enumerate(row):
+        if token in stop_ids:
+            return row[:i], True
+    return row, False

@@ -1,0 +1,141 @@
+"""MultimodalLM: encode, project, place, run the backbone, and give logits where they are needed.
+
+An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`
+and `inputs.NAME.projector.*`: the patterns of a training stage match against them.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.errors import RecipeError
+from polymodal.model.config import ModelRecipe
+from polymodal.model.sequence import Batch, MediaItem, place
+from polymodal.parts.backbones import Backbone
+from polymodal.parts.base import Encoder, Features, InputProjector, Inputs, build
+from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.input_projectors import INPUT_PROJECTORS
+
+BACKBONES = {"transformers": Backbone}
+
+
+class Modality(nn.Module):
+    """An encoder and its projector, and the text around an item in the prompt. A `Port` of the processor."""
+
+    def __init__(self, encoder: Encoder, projector: InputProjector, before: str = "", after: str = "") -> None:
+        super().__init__()
+        self.encoder, self.projector, self.before, self.after = encoder, projector, before, after
+
+    def prepare(self, media: Any) -> Inputs:
+        return self.encoder.prepare(media)
+
+    def positions(self, inputs: Inputs) -> int:
+        return self.projector.length(self.encoder.length(inputs))
+
+
+@dataclass
+class Output:
+    """`logits` [S, V] that predict the S supervised tokens of a batch, their ids `labels` [S], the row `owner` [S] each
+    belongs to, and `projected`, one [N', D] per media item (for objectives that look at them)."""
+
+    logits: Tensor
+    labels: Tensor
+    owner: Tensor
+    projected: list[Tensor]
+
+
+class MultimodalLM(nn.Module):
+    """Any encoders and projectors in front of any backbone. Build one with `compose`."""
+
+    def __init__(self, backbone: Backbone, inputs: dict[str, Modality]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.inputs = nn.ModuleDict(inputs)
+        self.encoded = 0  # items that went through an encoder; tests and benchmarks count with it
+
+    @property
+    def modalities(self) -> dict[str, Modality]:
+        return {name: part for name, part in self.inputs.items() if isinstance(part, Modality)}
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.lm.device
+
+    def encode(self, items: list[MediaItem]) -> list[Tensor]:
+        """M media items -> M x [N, De]. An encoder with nothing to train runs without a graph."""
+        out: dict[int, Tensor] = {i: item.encoded for i, item in enumerate(items) if item.encoded is not None}
+        for name in {item.modality for item in items}:
+            rows = [i for i, item in enumerate(items) if item.modality == name and i not in out]
+            if not rows:
+                continue
+            encoder = self.modalities[name].encoder
+            frozen = not any(p.requires_grad for p in encoder.parameters())
+            inputs = [{k: v.to(self.device) for k, v in (items[i].inputs or {}).items()} for i in rows]
+            with torch.no_grad() if frozen else nullcontext():
+                out.update(zip(rows, encoder(inputs).tokens, strict=True))
+            self.encoded += len(rows)
+        return [out[i] for i in range(len(items))]
+
+    def project(self, items: list[MediaItem], encoded: list[Tensor]) -> list[Tensor]:
+        """M x [N, De] -> M x [N', D]."""
+        out: list[Tensor] = [torch.empty(0)] * len(items)
+        for name in {item.modality for item in items}:
+            rows = [i for i, item in enumerate(items) if item.modality == name]
+            projector = self.modalities[name].projector
+            dtype = next(projector.parameters()).dtype
+            tokens = [encoded[i].to(self.device, dtype) for i in rows]
+            for i, projected in zip(rows, projector(Features(tokens)), strict=True):
+                out[i] = projected
+        return out
+
+    def features(self, items: list[MediaItem]) -> list[Tensor]:
+        """Projected features of every item, computed once where a conversation kept them."""
+        todo = [item for item in items if item.projected is None]
+        fresh = iter(self.project(todo, self.encode(todo))) if todo else iter(())
+        return [item.projected if item.projected is not None else next(fresh) for item in items]
+
+    def embed(self, batch: Batch, features: list[Tensor] | None = None) -> Tensor:
+        """Input embeddings [B, T, D] with media in its places. Raises `CountMismatch`."""
+        text = self.backbone.embed(batch.ids.to(self.device))
+        features = self.features(batch.media) if features is None else features
+        return place(text, features, batch)
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits at the supervised positions only: position t is predicted by the state at t - 1."""
+        features = self.features(batch.media)
+        embeds, mask = self.embed(batch, features), batch.mask.to(self.device)
+        if batch.target is not None and batch.target_mask is not None:
+            target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
+            hidden = self.backbone.hidden(embeds, mask, target)
+        else:
+            target, wanted = batch.ids.to(self.device)[:, 1:], batch.supervised.to(self.device)[:, 1:]
+            hidden = self.backbone.hidden(embeds, mask)[:, :-1]
+        owner = torch.arange(len(wanted), device=self.device)[:, None].expand_as(wanted)
+        return Output(self.backbone.head(hidden[wanted]), target[wanted], owner[wanted], features)
+
+
+def compose(recipe: ModelRecipe) -> MultimodalLM:
+    """Build every part a recipe names and join them. Raises `RecipeError` if a part does not fit its neighbours."""
+    torch.manual_seed(recipe.seed)
+    backbone = build("backbone", BACKBONES, {"kind": "transformers", **recipe.backbone})
+    inputs: dict[str, Modality] = {}
+    for name, part in recipe.inputs.items():
+        encoder = build(f"inputs.{name}.encoder", ENCODERS, part.encoder)
+        if encoder.modality != name:
+            kind = part.encoder.get("kind")
+            raise RecipeError(f"inputs.{name}.encoder '{kind}' takes {encoder.modality}, not {name}")
+        options = dict(part.projector)
+        for key, width in (("width_in", encoder.width), ("width_out", backbone.width)):
+            if options.pop(key, width) != width:
+                raise RecipeError(
+                    f"inputs.{name}.projector.{key} is {part.projector[key]}, but the "
+                    f"{'encoder emits' if key == 'width_in' else 'backbone takes'} width {width}"
+                )
+        projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
+        inputs[name] = Modality(encoder, projector, part.before, part.after)
+    return MultimodalLM(backbone, inputs).eval()

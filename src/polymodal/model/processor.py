@@ -1,0 +1,191 @@
+"""The processor: messages -> ids, supervised mask, spans and media, and back. It is the only renderer: training, chat,
+evaluation and serving call `encode`, so they cannot render differently.
+
+Ids and mask are built together, run by run. A run of text is tokenised whole, so that the backbone sees the token
+sequence it was trained on, and is cut only where the mask or media force a cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from polymodal import media
+from polymodal.content import Message, Part, text
+from polymodal.errors import ContentError, DataError, MediaError
+from polymodal.model.chat_format import ChatFormat, Piece
+from polymodal.model.sequence import Example, MediaItem, Span, require_supervised
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from polymodal.parts.base import Inputs
+
+
+class Port(Protocol):
+    """What the processor needs to know of a modality: how to prepare an item and how many positions it will take."""
+
+    before: str
+    after: str
+
+    def prepare(self, media: Any) -> Inputs: ...
+
+    def positions(self, inputs: Inputs) -> int: ...
+
+
+class Processor:
+    """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features."""
+
+    def __init__(self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False):
+        self.tokenizer, self.ports, self.seq2seq = tokenizer, ports, seq2seq
+        self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
+        self.pad_id: int = tokenizer.pad_token_id
+        self.stop_ids = sorted(tokenizer.convert_tokens_to_ids(token) for token in self.chat.end_tokens())
+        ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+        self._closing = [tokenizer.eos_token_id] if seq2seq and ends else []  # T5 ends its encoder's input
+
+    def encode(
+        self,
+        messages: Sequence[Message],
+        *,
+        generate: bool = False,
+        limit: int | None = None,
+        prepared: MutableMapping[str, MediaItem] | None = None,
+        name: str = "sample",
+    ) -> Example:
+        """Render a conversation. `generate`: up to where the assistant speaks next; otherwise for training, where
+        nothing supervised is a `DataError`. `limit`: drop the oldest exchanges until it fits (see `truncate`).
+        `prepared`: media items by fingerprint, read and extended, so that no item is decoded twice.
+        """
+        items: list[MediaItem] = []
+        ids: list[int] = []
+        supervised: list[bool] = []
+        spans: list[Span] = []
+        target: list[int] | None = None
+        pieces = self._with_markers(self.chat.pieces(messages, generate))
+        if self.seq2seq:
+            pieces, answer = _split_answer(pieces)
+            target = None if generate else self._tokens(answer)
+        for run in _runs(pieces):
+            part = run[0].part
+            if part is not None and part.type != "text":
+                item = self._item(part, prepared)
+                spans.append(Span(len(ids), item.length, len(items)))
+                items.append(item)
+                new = [self.pad_id] * item.length
+                on = False  # media is given, not predicted
+            else:
+                new, on = self._tokens(run), run[0].supervised
+            ids += new
+            supervised += [on and not generate and target is None] * len(new)
+        ids += self._closing
+        supervised += [False] * len(self._closing)
+        example = Example(
+            ids=torch.tensor(ids, dtype=torch.long),
+            supervised=torch.tensor(supervised, dtype=torch.bool),
+            spans=spans,
+            media=items,
+            messages=list(messages),
+            target=None if target is None else torch.tensor(target, dtype=torch.long),
+            name=name,
+        )
+        if limit is not None:
+            example = self.truncate(example, limit, generate=generate)
+        return example if generate else require_supervised(example)
+
+    def truncate(self, example: Example, limit: int, generate: bool = False) -> Example:
+        """The example within `limit` positions. Whole exchanges go, oldest first; the system message and the last
+        exchange stay; a span is never cut. Raises `DataError` with both numbers if that is not enough."""
+        prepared = {item.key: item for item in example.media}
+        messages = list(example.messages)
+        while len(example) > limit:
+            start = 1 if messages and messages[0].role == "system" else 0
+            users = [i for i, m in enumerate(messages) if m.role == "user" and i > start]
+            if not users:
+                raise DataError(f"{example.name}: {len(example)} positions are over the limit of {limit}")
+            messages = messages[:start] + messages[users[0] :]
+            example = self.encode(messages, generate=generate, prepared=prepared, name=example.name)
+        return example
+
+    def decode(self, ids: Sequence[int]) -> list[Part]:
+        """Generated ids -> parts. Special tokens are not content."""
+        return [text(self.tokenizer.decode(ids, skip_special_tokens=True))]
+
+    def preview(self, example: Example) -> Text:
+        """The example in colour: ignored (dim), supervised (green), media (magenta)."""
+        from rich.text import Text
+
+        out = Text()
+        at = 0
+        for span in [*example.spans, None]:
+            end = span.start if span else len(example)
+            for on, group in groupby(range(at, end), key=lambda i: bool(example.supervised[i])):
+                shown = self.tokenizer.decode(example.ids[list(group)])
+                out.append(shown, style="bold green" if on else "dim")
+            if span:
+                out.append(f"⟨{example.media[span.index].modality} × {span.length}⟩", style="bold magenta")
+                at = span.start + span.length
+        if example.target is not None:
+            out.append(self.tokenizer.decode(example.target), style="bold green")
+        return out
+
+    def _item(self, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> MediaItem:
+        port = self.ports.get(part.type)
+        if port is None:
+            has = ", ".join(sorted(self.ports)) or "no media"
+            raise MediaError(f"this model takes no {part.type}; it takes {has}")
+        key = media.fingerprint(part)
+        if prepared is not None and key in prepared:
+            return prepared[key]
+        inputs = port.prepare(media.load(part))
+        item = MediaItem(part.type, key, port.positions(inputs), inputs)
+        if prepared is not None:
+            prepared[key] = item
+        return item
+
+    def _with_markers(self, pieces: list[Piece]) -> list[Piece]:
+        """Media pieces between the texts their modality is announced with (LLaVA: a newline after the picture)."""
+        out: list[Piece] = []
+        for piece in pieces:
+            port = self.ports.get(piece.part.type) if piece.part else None
+            out += [Piece(port.before), piece, Piece(port.after)] if port else [piece]
+        return [piece for piece in out if piece.text or piece.part]
+
+    def _tokens(self, run: Sequence[Piece]) -> list[int]:
+        """Ids of a run of text. Content that spells a special token is tokenised apart, as the text it is."""
+        if not any(piece.part and self.chat.special.search(piece.text) for piece in run):
+            return self._ids("".join(piece.text for piece in run))
+        return [i for piece in run for i in self._ids(piece.text, literal=piece.part is not None)]
+
+    def _ids(self, value: str, literal: bool = False) -> list[int]:
+        return self.tokenizer(value, add_special_tokens=False, split_special_tokens=literal)["input_ids"]
+
+
+def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Neighbouring text pieces that share supervision are one run; each media piece is its own."""
+    runs: list[list[Piece]] = []
+    for piece in pieces:
+        is_media = piece.part is not None and piece.part.type != "text"
+        last = runs[-1][-1] if runs else None
+        joins = last is not None and not is_media and not (last.part and last.part.type != "text")
+        if joins and last is not None and last.supervised == piece.supervised:
+            runs[-1].append(piece)
+        else:
+            runs.append([piece])
+    return runs
+
+
+def _split_answer(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """Seq2seq: the encoder reads everything before the last supervised turn, the decoder writes that turn."""
+    last = max((i for i, piece in enumerate(pieces) if piece.supervised), default=None)
+    if last is None:
+        return pieces, []
+    first = last
+    while first > 0 and pieces[first - 1].supervised:
+        first -= 1
+    if any(piece.part and piece.part.type != "text" for piece in pieces[first : last + 1]):
+        raise ContentError("media inside a supervised answer is not an input; give it in a user turn")
+    return pieces[:first], pieces[first : last + 1]

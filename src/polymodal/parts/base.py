@@ -1,0 +1,134 @@
+"""The contracts of the parts. Decides what an encoder and an input projector promise, and how a recipe names one.
+
+Shapes: `M` media items, `N` features of one item, `De` encoder width, `D` backbone width.
+
+The promise that holds the house together: the number of positions a media item takes in the sequence is
+`projector.length(encoder.length(inputs))`, known *before* either runs. The processor places that many positions, the
+model checks that as many features came out (`CountMismatch` otherwise), and nobody guesses.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+import torch
+from torch import Tensor, nn
+
+from polymodal.errors import RecipeError, nearest
+
+Inputs = dict[str, Tensor]  # what one media item becomes before its encoder; no batch dimension of its own
+
+
+@dataclass
+class Features:
+    """What an encoder emits: `tokens`, M tensors [N, De], one per item, lengths free to differ."""
+
+    tokens: list[Tensor]
+
+
+class Encoder(nn.Module):
+    """A modality encoder. It owns its preprocessing, so that it cannot drift from the weights.
+
+    `modality`: which parts of a message it takes. `width`: De. `options`: what rebuilds this architecture without its
+    source (saved with the checkpoint). Optional constructor options every encoder of ours shares: `path` (`asset:NAME`,
+    a Hub id or a folder) for pretrained weights, or `config` for random ones.
+    """
+
+    modality: str
+    width: int
+    options: dict[str, Any]
+
+    @abstractmethod
+    def prepare(self, media: Any) -> Inputs:
+        """ONE decoded media item -> model inputs. Raises `MediaError` for what does not fit the encoder's contract."""
+
+    @abstractmethod
+    def length(self, inputs: Inputs) -> int:
+        """N, the number of features `forward` will emit for these inputs, without running the encoder."""
+
+    @abstractmethod
+    def forward(self, items: list[Inputs]) -> Features:
+        """M prepared items -> M feature tensors [N, De]."""
+
+
+class InputProjector(nn.Module):
+    """Maps encoder features to backbone embeddings. The first two constructor arguments are De and D."""
+
+    @abstractmethod
+    def length(self, n: int) -> int:
+        """Positions in the sequence (N') for N encoder features."""
+
+    @abstractmethod
+    def forward(self, features: Features) -> list[Tensor]:
+        """M x [N, De] -> M x [N', D]."""
+
+
+def build(role: str, table: Mapping[str, Any], recipe: Mapping[str, Any], *context: Any) -> Any:
+    """The part a recipe names: `{"kind": NAME | DOTTED.PATH, **options}` -> instance.
+
+    `kind` is a key of `table` or the dotted path of a user's own class; options are checked against the constructor's
+    signature and annotations. `context`: leading positional arguments the composition supplies (widths).
+    Raises `RecipeError` naming the key and the nearest match.
+    """
+    options = dict(recipe)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str):
+        raise RecipeError(f"{role} needs a 'kind'{nearest('', table)}")
+    factory = _resolve(role, kind, table)
+    return factory(*context, **_checked(role, kind, factory, options, skip=len(context)))
+
+
+def _resolve(role: str, kind: str, table: Mapping[str, Any]) -> Callable[..., Any]:
+    entry = table.get(kind)
+    if entry is None and "." not in kind:
+        raise RecipeError(f"{role}.kind '{kind}' is not known{nearest(kind, table)}; or give the dotted path of a class")
+    if entry is not None and not isinstance(entry, str):
+        return entry
+    module, _, name = (entry or kind).rpartition(".")  # our own tables hold dotted paths too: nothing loads unasked
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{role}.kind '{kind}' cannot be imported: {error}") from error
+
+
+def _checked(role: str, kind: str, factory: Callable[..., Any], options: dict[str, Any], skip: int) -> dict[str, Any]:
+    """The options, validated and converted by the factory's own annotations."""
+    signature = inspect.signature(factory, eval_str=True)
+    parameters = list(signature.parameters.values())[skip:]
+    fields: dict[str, Any] = {
+        p.name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    for key in options:
+        if key not in fields:
+            raise RecipeError(f"{role} '{kind}' has no option '{key}'{nearest(key, fields)}")
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+    try:
+        model = pydantic.create_model(f"{role}_options", __config__=config, **fields)(**options)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(f"{role} '{kind}', option '{'.'.join(map(str, first['loc']))}': {first['msg']}") from error
+    return {name: getattr(model, name) for name in model.model_fields_set}
+
+
+def run_by_shape(items: list[Inputs], run: Callable[[Inputs], Iterable[Tensor]]) -> list[Tensor]:
+    """Stack items of equal shapes into one call each and put the outputs back in order: no padding ever reaches an
+    encoder, so an item's features do not depend on its neighbours.
+
+    `run` takes inputs with a leading batch dimension and returns one tensor per item.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for i, item in enumerate(items):
+        groups.setdefault(tuple((k, tuple(v.shape)) for k, v in sorted(item.items())), []).append(i)
+    out: dict[int, Tensor] = {}
+    for members in groups.values():
+        stacked = {key: torch.stack([items[i][key] for i in members]) for key in items[members[0]]}
+        out.update(zip(members, run(stacked), strict=True))
+    return [out[i] for i in range(len(items))]

@@ -1,0 +1,9 @@
+"""Modality encoders by name. A user's own encoder needs no entry here: its dotted path is its name."""
+
+ENCODERS = {
+    "efficientnet-lite": "polymodal.parts.encoders.efficientnet.EfficientNetLite",
+    "vision": "polymodal.parts.encoders.vision.TransformersVision",
+    "whisper": "polymodal.parts.encoders.whisper.WhisperSpeech",
+    "waveform": "polymodal.parts.encoders.waveform.WaveformAudio",
+    "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
+}

@@ -1,0 +1,64 @@
+"""Whisper's encoder (arXiv 2212.04356) at the recording's true length: 50 features per second.
+
+Whisper itself pads every recording to 30 s. Its encoder is told nothing about the padding, and costs as much for one
+second as for thirty; here a recording is encoded at its own length (measured in `benchmarks/`: far cheaper, and the
+projector is trained on exactly these features). Longer recordings are encoded in windows of 30 s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
+from polymodal.parts.sources import load_strictly, locate, transformers_config
+
+
+class WhisperSpeech(Encoder):
+    """`path` of a Whisper checkpoint, or `config` (random). `prepare` takes float32 mono samples at 16 kHz."""
+
+    modality = "audio"
+
+    def __init__(self, path: str | None = None, config: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        from transformers import WhisperFeatureExtractor
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperModel
+
+        settings = transformers_config(path, config, "encoder")
+        if path is not None:
+            self.network = load_strictly(WhisperModel, path, "encoder", config=settings).encoder
+            self.extractor = WhisperFeatureExtractor.from_pretrained(locate(path))
+        else:
+            self.network = WhisperEncoder(settings)
+            self.extractor = WhisperFeatureExtractor(feature_size=settings.num_mel_bins)
+        self.width = settings.d_model
+        self.window = 2 * settings.max_source_positions  # mel frames in one window
+        self.options = {"config": settings.to_dict()}
+
+    def prepare(self, media: Any) -> Inputs:
+        """Samples [S] at 16 kHz -> input_features [mels, F], F even, 100 frames per second."""
+        hop = 2 * self.extractor.hop_length  # an even number of frames: the encoder's second convolution halves them
+        padded = torch.zeros(-(-len(media) // hop) * hop)
+        padded[: len(media)] = torch.as_tensor(media)
+        mels = self.extractor(padded.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt")
+        return {"input_features": mels.input_features[0]}
+
+    def length(self, inputs: Inputs) -> int:
+        return inputs["input_features"].shape[-1] // 2
+
+    def forward(self, items: list[Inputs]) -> Features:
+        return Features(run_by_shape(items, lambda batch: self._encode(batch["input_features"])))
+
+    def _encode(self, mels: Tensor) -> Tensor:  # [B, mels, F] -> [B, F / 2, De]
+        return torch.cat([self._window(window) for window in mels.split(self.window, dim=-1)], dim=1)
+
+    def _window(self, mels: Tensor) -> Tensor:
+        # WhisperEncoder.forward refuses any length but 30 s; its own modules in its own order do not.
+        net = self.network
+        x = nn.functional.gelu(net.conv2(nn.functional.gelu(net.conv1(mels)))).transpose(1, 2)
+        x = x + net.embed_positions.weight[: x.shape[1]]
+        for layer in net.layers:
+            x = layer(x, None)
+        return net.layer_norm(x)

@@ -1,0 +1,9 @@
+"""Input projectors by name. A user's own projector needs no entry here: its dotted path is its name."""
+
+INPUT_PROJECTORS = {
+    "linear": "polymodal.parts.input_projectors.mlp.Linear",
+    "mlp": "polymodal.parts.input_projectors.mlp.MLP",
+    "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
+    "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
+    "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
+}

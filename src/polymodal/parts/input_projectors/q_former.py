@@ -1,0 +1,49 @@
+"""Q-Former (BLIP-2, arXiv 2301.12597), transformers' class: `queries` learned queries read the features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.parts.base import Features, InputProjector
+from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.input_projectors.padding import pad
+
+
+class QFormer(InputProjector):
+    """Learned queries through a Q-Former of width `hidden`, then a linear layer to D. BLIP-2's own: 32 queries, 12
+    layers, width 768, cross-attention in every second layer."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        queries: Positive = 32,
+        depth: Positive = 6,
+        hidden: Positive = 768,
+        heads: Positive = 12,
+        every: Positive = 2,
+    ) -> None:
+        super().__init__()
+        from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+        config = Blip2QFormerConfig(
+            hidden_size=hidden,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * hidden,
+            cross_attention_frequency=every,
+            encoder_hidden_size=width_in,
+        )
+        self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
+        self.q_former = Blip2QFormerModel(config)
+        self.leave = nn.Linear(hidden, width_out)
+
+    def length(self, n: int) -> int:
+        return len(self.queries)
+
+    def forward(self, features: Features) -> list[Tensor]:
+        context, mask = pad(features)
+        queries = self.queries.expand(len(context), -1, -1)
+        out = self.q_former(queries, encoder_hidden_states=context, encoder_attention_mask=mask).last_hidden_state
+        return list(self.leave(out))

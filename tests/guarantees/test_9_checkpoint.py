@@ -1,0 +1,155 @@
+"""Guarantee 9: a checkpoint folder is complete, strict and loadable by its path alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import polymodal
+import polymodal.errors
+from polymodal.content import assistant, audio, image, user
+from polymodal.errors import CheckpointError
+from polymodal.model.composition import Composition
+from polymodal.model.sequence import collate
+from tests.conftest import T5, picture, sound
+
+CHILD = """
+import sys, torch
+sys.path.insert(0, {root!r})
+torch.set_num_threads(1)
+import polymodal
+import polymodal.errors
+from tests.guarantees.test_9_checkpoint import logits
+torch.save(logits(polymodal.load({folder!r})), {out!r})
+"""
+
+
+def logits(composition: Composition) -> torch.Tensor:
+    turns = [user(image(picture(1)), audio(sound(0.5)), "what is this?"), assistant("a cat")]
+    batch = collate([composition.processor.encode(turns)], composition.processor.pad_id)
+    with torch.no_grad():
+        return composition.model(batch).logits
+
+
+@pytest.mark.parametrize("kind", ["causal", "seq2seq"])
+def test_saved_moved_and_loaded_in_a_new_process_gives_equal_logits(kind, tiny_recipe, tmp_path):
+    recipe = tiny_recipe() if kind == "causal" else tiny_recipe(config=T5, chat_format=None)
+    composition = Composition.from_recipe(recipe)
+    composition.save(tmp_path / "a" / "model")
+    shutil.move(tmp_path / "a", tmp_path / "elsewhere")
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    script = CHILD.format(root=root, folder=str(tmp_path / "elsewhere" / "model"), out=str(tmp_path / "out.pt"))
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
+    assert torch.equal(torch.load(tmp_path / "out.pt"), logits(composition))
+
+
+@pytest.fixture(scope="module")
+def saved(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    tiny.save(folder)
+    return folder
+
+
+@pytest.fixture
+def broken(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+def edit(file, change):
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+
+
+@pytest.mark.parametrize("part", ["inputs.image.projector", "inputs.audio.encoder"])
+def test_a_missing_tensor_is_named(part, broken):
+    edit(broken / f"{part}.safetensors", lambda s: s.pop(sorted(s)[0]))
+    name = sorted(load_file(broken / f"{part}.safetensors"))  # whatever is left
+    with pytest.raises(CheckpointError, match=rf"{part}.safetensors: tensor '.*' is missing"):
+        polymodal.load(broken)
+    assert name
+
+
+def test_an_extra_tensor_is_named(broken):
+    edit(broken / "inputs.image.projector.safetensors", lambda s: s.update(stowaway=torch.zeros(1)))
+    with pytest.raises(CheckpointError, match="tensor 'stowaway' is unexpected"):
+        polymodal.load(broken)
+
+
+def test_a_misshapen_tensor_is_named(broken):
+    edit(broken / "inputs.image.projector.safetensors", lambda s: s.update({"layers.0.bias": torch.zeros(3)}))
+    with pytest.raises(CheckpointError, match=r"'layers.0.bias' is \[3\], not \[32\]"):
+        polymodal.load(broken)
+
+
+def test_a_backbone_that_lacks_a_tensor_is_refused(broken):
+    edit(broken / "backbone" / "model.safetensors", lambda s: s.pop("model.layers.0.mlp.up_proj.weight"))
+    with pytest.raises(polymodal.errors.PolymodalError, match="up_proj"):
+        polymodal.load(broken)
+
+
+@pytest.mark.parametrize("file", ["polymodal.json", "inputs.image.projector.safetensors", "inputs.audio.encoder.safetensors"])
+def test_a_missing_or_cut_file_is_named(file, broken):
+    whole = (broken / file).read_bytes()
+    (broken / file).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=file):
+        polymodal.load(broken)
+    (broken / file).unlink()
+    with pytest.raises(CheckpointError, match=file):
+        polymodal.load(broken)
+
+
+def test_another_format_is_refused(broken):
+    manifest = json.loads((broken / "polymodal.json").read_text())
+    (broken / "polymodal.json").write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99"):
+        polymodal.load(broken)
+
+
+def test_a_linked_part_must_be_the_one_it_was_trained_with(saved, tiny_recipe, tmp_path):
+    """A checkpoint that refers to its backbone notices when the backbone is another one."""
+    recipe = tiny_recipe()
+    source = shutil.copytree(saved / "backbone", tmp_path / "llm")
+    recipe["model"]["backbone"] = {"path": str(source), "chat_format": "chatml"}
+    composition = Composition.from_recipe(recipe)
+    composition.save(tmp_path / "model")
+    assert not (tmp_path / "model" / "backbone").exists()
+    assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
+    edit(source / "model.safetensors", lambda s: s["model.norm.weight"].add_(0.1))
+    with pytest.raises(CheckpointError, match="is not the file this checkpoint was made with"):
+        polymodal.load(tmp_path / "model")
+
+
+def test_a_part_that_was_trained_is_never_linked(saved, tiny_recipe, tmp_path):
+    recipe = tiny_recipe()
+    recipe["model"]["backbone"] = {"path": str(saved / "backbone"), "chat_format": "chatml"}
+    composition = Composition.from_recipe(recipe)
+    with torch.no_grad():
+        composition.model.backbone.lm.model.norm.weight.mul_(1.5)
+    composition.save(tmp_path / "model")
+    assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
+
+
+def test_a_failed_save_leaves_the_old_checkpoint_whole(tiny, broken, monkeypatch):
+    before = logits(polymodal.load(broken))
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("polymodal.model.checkpoint._write_tensors", fail)
+    with pytest.raises(OSError, match="disk full"):
+        tiny.save(broken)
+    assert [p.name for p in broken.parent.iterdir()] == ["model"]
+    assert torch.equal(logits(polymodal.load(broken)), before)
+
+
+def test_a_folder_that_is_no_checkpoint_says_so(tmp_path):
+    with pytest.raises(CheckpointError, match=r"has no polymodal.json"):
+        polymodal.load(tmp_path)
