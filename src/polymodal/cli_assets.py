@@ -96,9 +96,7 @@ def verify(names: Names = None, catalog: CatalogOption = None) -> None:
     failed = False
     with _one_line_errors():
         known = _catalog(catalog)
-        chosen = (
-            known.expand(names) if names else [n for n in known.assets if assets.state(n, catalog=known) != "absent"]
-        )
+        chosen = known.expand(names) if names else [n for n in known.assets if assets.state(n, catalog=known) != "absent"]
     for name in chosen:
         try:
             assets.verify(name, catalog=known)
@@ -141,12 +139,16 @@ def _bar(name: str) -> Iterator[Callable]:
         DownloadColumn(),
         TimeElapsedColumn(),
     )
-    with Display(*columns, console=Console(file=sys.stderr), transient=True) as display:
-        task = display.add_task("", asset=name, total=None)
+    console = Console(file=sys.stderr)  # bound now: a conversion silences sys.stderr meanwhile
+    with Display(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
 
         def show(progress: Progress) -> None:
+            if [task.description for task in display.tasks] != [progress.step]:  # a new step is a new task
+                for task in display.tasks:
+                    display.remove_task(task.id)
+                display.add_task(progress.step, asset=name, total=progress.total)
             # A client may hold the bytes twice for a moment (its temporary file and the copy), hence the minimum.
             done = min(progress.done or 0, progress.total or progress.done or 0)
-            display.update(task, description=progress.step, completed=done, total=progress.total)
+            display.update(display.task_ids[0], completed=done)
 
         yield show

@@ -1,20 +1,23 @@
 """What a user writes: messages made of typed parts. Decides the schema, and its OpenAI-style JSON form, in and out.
 
-A conversation is a list of `Message`s; a message is a role and any number of `Part`s in any order: text, or media of any
-modality. Nothing here opens a file or decodes a byte: a part holds a *reference* to media (path, bytes, array, decoded
-object) and `polymodal.media` turns it into arrays behind one gate.
+A conversation is a list of `Message`s; a message is a role and any number of `Part`s in any order: text, or media of
+any modality. Nothing here opens a file: a part holds a *reference* (path, bytes, array, decoded object) and
+`polymodal.media` turns it into arrays behind one gate. Bytes survive the way to JSON and back; what is already decoded
+becomes the bytes of a lossless file (PNG, float WAV).
 """
 
 from __future__ import annotations
 
 import base64
+import difflib
 import io
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from polymodal.errors import ContentError, nearest
+from polymodal.errors import ContentError, MediaError, nearest
+from polymodal.media import gate
 
 MODALITIES = ("image", "audio", "video", "points", "imu", "depth", "thermal")
 PART_TYPES = ("text", *MODALITIES)
@@ -38,8 +41,8 @@ class Part:
             raise ContentError(f"part type '{self.type}' is not known{nearest(self.type, PART_TYPES)}")
         if (self.type == "text") != isinstance(self.text, str):
             raise ContentError(f"a '{self.type}' part needs {'a string in text' if self.type == 'text' else 'no text'}")
-        if self.type != "text" and self.media is None:
-            raise ContentError(f"a '{self.type}' part needs media")
+        if (self.type == "text") != (self.media is None):
+            raise ContentError(f"a '{self.type}' part {'takes no' if self.type == 'text' else 'needs'} media")
 
     @classmethod
     def from_json(cls, item: Any) -> Part:
@@ -54,27 +57,28 @@ class Part:
             return cls("text", text=_field(item, "text", str))
         if kind == "input_audio":
             data = _field(_field(item, "input_audio", Mapping), "data", str, "input_audio.")
-            try:
-                return cls("audio", media=base64.b64decode(data, validate=True))
-            except ValueError as error:
-                raise ContentError("input_audio.data is not base64") from error
+            return cls("audio", media=_payload(f"data:;base64,{data}", "input_audio.data"))
         if kind in _OPENAI:
-            return cls(_OPENAI[kind], media=_field(_field(item, kind, Mapping), "url", str, f"{kind}."))
+            url = _field(_field(item, kind, Mapping), "url", str, f"{kind}.")
+            return cls(_OPENAI[kind], media=_payload(url, f"{kind}.url"))
         if kind in MODALITIES:
-            if kind not in item:
-                raise ContentError(f"a '{kind}' part needs the field '{kind}'")
-            return cls(kind, media=item[kind])
+            if item.get(kind) is None:
+                raise ContentError(f"field '{kind}' is missing{_near(kind, item)}")
+            return cls(kind, media=_payload(item[kind], kind))
         known = ("text", "input_audio", *_OPENAI, *MODALITIES)
         raise ContentError(f"part type '{kind}' is not known{nearest(kind, known)}")
 
     def to_json(self) -> dict[str, Any]:
-        """The OpenAI-style form; bytes and pictures become data URIs, so the result survives `json.dumps`."""
+        """The OpenAI-style form; bytes and decoded media are encoded as base64, so the result survives `json.dumps`.
+        Raises `ContentError` for media without a JSON form and `MediaError` for decoded media over the limits."""
         if self.type == "text":
             return {"type": "text", "text": self.text}
-        if self.type == "audio" and isinstance(self.media, (bytes, bytearray)):
-            data = base64.b64encode(bytes(self.media)).decode()
-            return {"type": "input_audio", "input_audio": {"data": data, "format": audio_format(bytes(self.media))}}
-        url = _reference(self.media, self.type)
+        url = media = _portable(self.media, self.type)
+        if isinstance(media, bytes):
+            payload, kind = base64.b64encode(media).decode(), gate.sniff(media)
+            if self.type == "audio":
+                return {"type": "input_audio", "input_audio": {"data": payload, "format": kind}}
+            url = f"data:{gate.MIME.get(kind, 'application/octet-stream')};base64,{payload}"
         if f"{self.type}_url" in _OPENAI:
             return {"type": f"{self.type}_url", f"{self.type}_url": {"url": url}}
         return {"type": self.type, self.type: url}
@@ -91,6 +95,11 @@ class Message:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ContentError(f"role '{self.role}' is not known{nearest(self.role, ROLES)}")
+        object.__setattr__(self, "parts", _parts((self.parts,) if isinstance(self.parts, str) else self.parts))
+        if not all(isinstance(part, Part) for part in self.parts):
+            raise ContentError("parts must be strings or Part objects")
+        if not isinstance(self.train, (bool, type(None))):
+            raise ContentError("field 'train' must be true, false or absent")
         if self.train and self.role != "assistant":
             raise ContentError(f"only the assistant's turns can be trained on, not '{self.role}'")
 
@@ -105,12 +114,12 @@ class Message:
 
     @classmethod
     def from_json(cls, item: Any, where: str = "message") -> Message:
-        """`{"role": ..., "content": str | [parts], "train": bool?}`. Raises `ContentError` naming `where` and the field."""
+        """`{"role": ..., "content": str | [parts], "train": bool?}`. Raises `ContentError` naming the field."""
         if not isinstance(item, Mapping):
             raise ContentError(f"{where} must be an object with 'role' and 'content'")
         unknown = set(item) - {"role", "content", "train"}
         if unknown:
-            key = min(unknown)
+            key = min(map(str, unknown))
             raise ContentError(f"{where} has an unknown field '{key}'{nearest(key, ('role', 'content', 'train'))}")
         content = item.get("content")
         if isinstance(content, str):
@@ -118,7 +127,9 @@ class Message:
         if not isinstance(content, list):
             raise ContentError(f"{where}.content must be a string or a list of parts")
         try:
-            return cls(_field(item, "role", str), tuple(Part.from_json(part) for part in content), item.get("train"))
+            role = _field(item, "role", str)
+            parts = tuple(_at(f"content[{i}]", part) for i, part in enumerate(content))
+            return cls(role, parts, item.get("train"))
         except ContentError as error:
             raise ContentError(f"{where}: {error}") from error
 
@@ -164,35 +175,59 @@ def to_json(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [message.to_json() for message in messages]
 
 
-def audio_format(data: bytes) -> str:
-    """OpenAI's `format` field, from magic bytes."""
-    return "wav" if data[:4] == b"RIFF" else "flac" if data[:4] == b"fLaC" else "ogg" if data[:4] == b"OggS" else "mp3"
-
-
 def _parts(items: Iterable[Part | str]) -> tuple[Part, ...]:
     return tuple(Part("text", text=item) if isinstance(item, str) else item for item in items)
 
 
+def _at(where: str, item: Any) -> Part:
+    try:
+        return Part.from_json(item)
+    except ContentError as error:
+        raise ContentError(f"{where}: {error}") from error
+
+
 def _field(item: Mapping, name: str, kind: type, prefix: str = "") -> Any:
-    value = item.get(name)
-    if not isinstance(value, kind):
+    if name not in item:
+        raise ContentError(f"field '{prefix}{name}' is missing{_near(name, item)}")
+    if not isinstance(item[name], kind):
         raise ContentError(f"field '{prefix}{name}' must be {'a string' if kind is str else 'an object'}")
-    return value
+    return item[name]
 
 
-def _reference(media: Any, kind: str) -> str:
-    if isinstance(media, (str, Path)):
-        return str(media)
-    if isinstance(media, (bytes, bytearray)):
-        return f"data:application/octet-stream;base64,{base64.b64encode(bytes(media)).decode()}"
-    if hasattr(media, "save") and hasattr(media, "mode"):  # a PIL image; not imported here, it is slow to
-        buffer = io.BytesIO()
-        media.save(buffer, format="PNG")
-        return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    if kind == "audio" and isinstance(media, tuple):
+def _near(name: str, item: Mapping) -> str:
+    """A hint where a field of `item` looks like a misspelt `name`."""
+    close = difflib.get_close_matches(name, map(str, item), n=1, cutoff=0.5)
+    return f" (is '{close[0]}' meant to be it?)" if close and close[0] != "type" else ""
+
+
+def _payload(media: Any, where: str) -> Any:
+    """A data URI becomes its bytes, so that bytes come back from JSON as they went; all else stays a reference."""
+    if not isinstance(media, str) or media[:5].lower() != "data:":
+        return media
+    try:
+        return gate.decode_data_uri(media)
+    except MediaError as error:
+        raise ContentError(f"field '{where}': {error}") from error
+
+
+def _portable(media: Any, kind: str) -> Any:
+    """The path or the bytes that stand for `media` in JSON; of a decoded picture or recording, what a model sees."""
+    if isinstance(media, (str, os.PathLike)):
+        return os.fspath(media)
+    if isinstance(media, (bytes, bytearray, memoryview)):
+        return bytes(media)
+    buffer = io.BytesIO()
+    if kind == "image" and (hasattr(media, "getpalette") or hasattr(media, "__array__")):
+        from polymodal.media.image import load_image
+
+        load_image(media).save(buffer, format="PNG")
+        return buffer.getvalue()
+    if kind == "audio" and isinstance(media, tuple) and len(media) == 2:
         import soundfile
 
-        buffer = io.BytesIO()
-        soundfile.write(buffer, media[0], media[1], format="WAV", subtype="FLOAT")
-        return f"data:audio/wav;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        from polymodal.media.audio import load_audio
+
+        rate = int(media[1])
+        soundfile.write(buffer, load_audio(media, rate), rate, format="WAV", subtype="FLOAT")
+        return buffer.getvalue()
     raise ContentError(f"{kind} media of type {type(media).__name__} has no JSON form; give a path or bytes")

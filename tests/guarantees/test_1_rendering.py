@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import make_tokenizer, picture
 
 from polymodal.content import Message, assistant, image, system, text, user
 from polymodal.errors import ContentError, DataError
 from polymodal.model.chat_format import FORMATS
 from polymodal.model.processor import Processor
-from tests.conftest import make_tokenizer, picture
 
 LLAMA3 = (  # trims content, header tokens, no generation prompt of its own beyond the header
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}<|im_end|>\n\n{{ m.content | trim }}<|im_end|>{% endfor %}"
@@ -18,7 +18,16 @@ LLAMA3 = (  # trims content, header tokens, no generation prompt of its own beyo
 )
 GLM = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}"  # the next role ends a turn
 TEMPLATES = {**FORMATS, "llama-3": LLAMA3, "glm": GLM}
-TRICKY = ["a cat", " leading space", "trailing\n", "naïve café 日本語 🐕", "ends with user\n\n", "</s> is text", "<|im_end|>", "  "]
+TRICKY = [
+    "a cat",
+    " leading space",
+    "trailing\n",
+    "naïve café 日本語 🐕",
+    "ends with user\n\n",
+    "</s> is text",
+    "<|im_end|>",
+    "  ",
+]
 
 
 def processor(style: str) -> Processor:
@@ -40,9 +49,7 @@ def test_supervised_mask_decodes_to_the_answer_and_its_end_token(style, answer):
     body = spoken.removesuffix(end)
     if style == "llama-2":  # its template puts one space on each side of an answer, and the model must write them
         assert body == f" {answer} "
-    elif style == "vicuna":
-        assert body == f" {answer}"
-    elif style == "plain":
+    elif style == "vicuna" or style == "plain":
         assert body == f" {answer}"
     else:
         assert body == (answer.strip() if trims else answer)
@@ -112,13 +119,22 @@ def test_train_false_silences_one_turn():
 
 
 def test_a_template_that_refuses_is_a_typed_error():
-    proc = Processor(make_tokenizer("{{ raise_exception('no system role') if messages[0].role == 'system' }}" + FORMATS["chatml"]), {})
+    proc = Processor(
+        make_tokenizer("{{ raise_exception('no system role') if messages[0].role == 'system' }}" + FORMATS["chatml"]),
+        {},
+    )
     with pytest.raises(ContentError, match="no system role"):
         proc.encode([system("be kind"), user("hi")], generate=True)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(st.characters(exclude_characters="\ue000\ue001\u2003", exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=3))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="\ue000\ue001\u2003", exclude_categories=["Cs"]), max_size=12),
+        min_size=1,
+        max_size=3,
+    )
+)
 def test_mask_is_exact_for_any_unicode(answers):
     proc = _CHATML
     turns: list[Message] = []
@@ -146,5 +162,7 @@ def test_a_message_of_many_parts_keeps_their_order(tiny):
     message = Message("user", (text("one "), image(picture(1)), text("two "), image(picture(2)), text("three")))
     example = tiny.processor.encode([message], generate=True)
     shown = tiny.processor.preview(example).plain
-    assert shown.index("one") < shown.index("⟨image") < shown.index("two") < shown.rindex("⟨image") < shown.index("three")
+    assert (
+        shown.index("one") < shown.index("⟨image") < shown.index("two") < shown.rindex("⟨image") < shown.index("three")
+    )
     assert [span.length for span in example.spans] == [16, 16]

@@ -6,11 +6,11 @@ import random
 
 import pytest
 import torch
+from tests.conftest import picture, sound
 
 from polymodal.content import Message, assistant, audio, image, text, user
 from polymodal.errors import CountMismatch, DataError
 from polymodal.model.sequence import collate, place
-from tests.conftest import picture, sound
 
 
 def conversation(rng: random.Random) -> list[Message]:

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.conftest import T5, picture, sound
 
 import polymodal
 import polymodal.errors
@@ -18,7 +19,6 @@ from polymodal.content import assistant, audio, image, user
 from polymodal.errors import CheckpointError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
-from tests.conftest import T5, picture, sound
 
 CHILD = """
 import sys, torch
@@ -95,7 +95,9 @@ def test_a_backbone_that_lacks_a_tensor_is_refused(broken):
         polymodal.load(broken)
 
 
-@pytest.mark.parametrize("file", ["polymodal.json", "inputs.image.projector.safetensors", "inputs.audio.encoder.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["polymodal.json", "inputs.image.projector.safetensors", "inputs.audio.encoder.safetensors"]
+)
 def test_a_missing_or_cut_file_is_named(file, broken):
     whole = (broken / file).read_bytes()
     (broken / file).write_bytes(whole[: len(whole) // 2])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.conftest import picture, sound
 
 from polymodal.content import Message, audio, image, text, user
 from polymodal.errors import ContentError, MediaError
 from polymodal.model.generation import Sampling, generate
-from tests.conftest import picture, sound
 
 SHORT = Sampling(max_new_tokens=6)
 
@@ -24,7 +24,9 @@ def fresh(composition, history):
 def test_a_second_turn_answers_as_from_nothing(which, request):
     composition = request.getfixturevalue(which)
     chat = composition.chat(sampling=SHORT)
-    for turn, (question, media) in enumerate([("what is this?", [picture(1)]), ("a red cat?", []), ("and?", [picture(2)])]):
+    for turn, (question, media) in enumerate(
+        [("what is this?", [picture(1)]), ("a red cat?", []), ("and?", [picture(2)])]
+    ):
         answer = chat.ask(question, images=media)
         assert answer.text == fresh(composition, chat.messages[:-1]), turn
 

@@ -46,6 +46,13 @@ def unpack(archive: Path, package: Package, target: Path) -> None:
     Raises AssetError for a file that is no archive, a member whose path leaves `target`, two members on one path, or a
     pattern that no member matches.
     """
+    try:
+        _unpack(archive, package, target)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise AssetError(f"{archive.name}: not a readable archive ({error})") from error
+
+
+def _unpack(archive: Path, package: Package, target: Path) -> None:
     unmatched = set(package.keep)
     links: list[tuple[Path, Path]] = []
     for member in _members(archive):
@@ -79,16 +86,13 @@ def unpack(archive: Path, package: Package, target: Path) -> None:
 
 
 def _members(archive: Path) -> Iterator[_Member]:
-    try:
-        if archive.suffix == ".whl":
-            yield from _zip_members(archive)
-        elif archive.suffix == ".deb":
-            yield from _deb_members(archive)
-        else:
-            with tarfile.open(archive, "r|gz") as tar:
-                yield from _tar_members(archive, tar)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        raise AssetError(f"{archive.name}: not a readable archive ({error})") from error
+    if archive.suffix == ".whl":
+        yield from _zip_members(archive)
+    elif archive.suffix == ".deb":
+        yield from _deb_members(archive)
+    else:
+        with tarfile.open(archive, "r|gz") as tar:
+            yield from _tar_members(archive, tar)
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

@@ -138,13 +138,11 @@ class Asset(_Strict):
     def pin(self, converter_version: int | None) -> str:
         """sha256 of all that decides the ready folder's bytes; a ready folder of another pin is outdated."""
         decides = {
-            "source": self.source.model_dump(mode="json"),
+            "source": self.source.model_dump(mode="json", exclude={"packages": {"__all__": {"bytes"}}}),
             "contents": self.contents,
             "convert": self.convert,
             "converter_version": converter_version,
         }
-        for package in decides["source"].get("packages", ()):  # type: ignore[union-attr]
-            del package["bytes"]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
@@ -204,7 +202,7 @@ def load(path: Path) -> Catalog:
         raise AssetError(f"{path}: {_first(error)}") from error
 
 
-_SOURCES = {
+_SOURCES: dict[str, type[BaseModel]] = {
     "wheel": WheelSource,
     "npm": NpmSource,
     "deb": DebSource,
@@ -214,8 +212,8 @@ _SOURCES = {
 
 
 def _first(error: ValidationError) -> str:
-    """The first problem on one line: where it is, what it is, and the nearest key for an unknown one."""
-    problem = error.errors()[0]
+    """One problem on one line: where and what. An unknown key comes first, as it explains the one then missing."""
+    problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg']}" if where else problem["msg"]

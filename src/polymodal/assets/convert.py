@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -68,13 +69,17 @@ def efficientnet_lite(kept: Path, ready: Path) -> None:
     """The state dict of an EfficientNet-Lite (.pth, read without pickle code) to model.safetensors, and labels.json.
 
     config.json says how pixels become inputs: (uint8 - mean) / std at image_size, [B, 3, H, W] in RGB; the features
-    before pooling are [B, feature_width, image_size / 32, image_size / 32]. Raises AssetError if the classifier does
-    not have one row per label.
+    before pooling are [B, feature_width, image_size / 32, image_size / 32]. Raises AssetError for a file that would
+    run code, or if the classifier does not have one row per label.
     """
     import torch
     from safetensors.torch import save_file
 
-    weights = torch.load(_only(kept, "*.pth"), map_location="cpu", weights_only=True)
+    file = _only(kept, "*.pth")
+    try:
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise AssetError(f"{file.name}: refused, it holds more than tensors") from error
     labels = _labels(kept)
     classes, width = weights["_fc.weight"].shape
     if classes != len(labels):
@@ -107,7 +112,15 @@ def whisper_from_ctranslate2(kept: Path, ready: Path) -> None:
         write_whisper(kept, ready)
 
 
+def espeak_ng(kept: Path, ready: Path) -> None:
+    """An unpacked eSpeak NG that runs where it lies and plays nothing; see espeak.py."""
+    from polymodal.assets import espeak
+
+    espeak.espeak_ng(kept, ready)
+
+
 CONVERTERS = {
+    "espeak-ng": Converter(espeak_ng),
     "gguf-to-transformers": Converter(gguf_to_transformers),
     "efficientnet-lite": Converter(efficientnet_lite),
     "imagenet-labels": Converter(imagenet_labels),

@@ -113,8 +113,10 @@ def fetch(
     asset = _asset(name, catalog)
     home, folder = _home(root), _folder(asset, root)
     report = progress or (lambda _: None)
+    if _state(asset, folder) == "ready":
+        return folder
     with _explained(asset, home), _locked(asset, home, report):
-        if _state(asset, folder) != "ready":
+        if _state(asset, folder) != "ready":  # unless the process that held the lock has made it so
             _check_space(asset, home)
             _build(asset, home, folder, report)
     return folder

@@ -21,11 +21,18 @@ from polymodal.errors import AssetError
 def whisper_tensors(model: Model) -> dict[str, np.ndarray]:
     """The tensors of WhisperForConditionalGeneration, by its names, in fp16; tied ones once.
 
-    Raises AssetError for another architecture, or if a key projection has a bias (Whisper has none there).
+    Raises AssetError for another architecture, a tensor that is missing or that would be left out, or a key projection
+    with a bias (Whisper has none there).
     """
     if model.spec != "WhisperSpec":
         raise AssetError(f"the CTranslate2 model is a {model.spec}, expected WhisperSpec")
-    source, out = model.tensors, {}
+    source, used, out = model.tensors, set(), {}
+
+    def take(name: str) -> np.ndarray:
+        if name not in source:
+            raise AssetError(f"the CTranslate2 Whisper lacks the tensor {name}")
+        used.add(id(source[name]))  # an alias is the same object
+        return source[name]
 
     def put(target: str, *values: np.ndarray) -> None:
         """weight and, if given, bias"""
@@ -33,14 +40,15 @@ def whisper_tensors(model: Model) -> dict[str, np.ndarray]:
             out[f"model.{target}.{kind}"] = np.ascontiguousarray(value, np.float16)
 
     def weight(name: str) -> np.ndarray:
-        scale = source.get(f"{name}_scale")  # of int8: one per row, q = round(w * scale)
-        return source[name] if scale is None else source[name].astype(np.float32) / scale[:, None]
+        if f"{name}_scale" not in source:
+            return take(name)
+        return take(name) / take(f"{name}_scale")[:, None]  # of int8: one scale per row, q = round(w * scale)
 
     def linear(name: str) -> tuple[np.ndarray, np.ndarray]:
-        return weight(f"{name}/weight"), source[f"{name}/bias"]
+        return weight(f"{name}/weight"), take(f"{name}/bias")
 
     def norm(name: str) -> tuple[np.ndarray, np.ndarray]:
-        return source[f"{name}/gamma"], source[f"{name}/beta"]
+        return take(f"{name}/gamma"), take(f"{name}/beta")
 
     def fused(name: str, target: str, roles: str) -> None:
         matrix, bias = linear(name)
@@ -57,7 +65,7 @@ def whisper_tensors(model: Model) -> dict[str, np.ndarray]:
         put(f"encoder.{conv}", *linear(f"encoder/{conv}"))
     put("decoder.embed_tokens", weight("decoder/embeddings/weight"))
     for side in ("encoder", "decoder"):
-        put(f"{side}.embed_positions", source[f"{side}/position_encodings/encodings"])
+        put(f"{side}.embed_positions", take(f"{side}/position_encodings/encodings"))
         put(f"{side}.layer_norm", *norm(f"{side}/layer_norm"))
         for i in range(layers(model, side)):
             old, new = f"{side}/layer_{i}", f"{side}.layers.{i}"
@@ -72,6 +80,9 @@ def whisper_tensors(model: Model) -> dict[str, np.ndarray]:
             put(f"{new}.final_layer_norm", *norm(f"{old}/ffn/layer_norm"))
             put(f"{new}.fc1", *linear(f"{old}/ffn/linear_0"))
             put(f"{new}.fc2", *linear(f"{old}/ffn/linear_1"))
+    left = [name for name, value in source.items() if value.ndim and id(value) not in used]  # scalars are settings
+    if left:
+        raise AssetError(f"the CTranslate2 Whisper has a tensor that Whisper does not: {left[0]}")
     return out
 
 

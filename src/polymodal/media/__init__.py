@@ -43,8 +43,12 @@ def fingerprint(part: Part, limits: Limits = DEFAULT_LIMITS) -> str:
     Nothing is decoded: the same picture as PNG and as JPEG, or as bytes and as a decoded object, has two fingerprints.
     Each field is hashed behind its length, so no two different parts feed the hash the same bytes. Raises `MediaError`.
     """
+    return _digest(b"polymodal.media.1", part.type.encode(), *_fields(part, limits))
+
+
+def _digest(*fields: bytes) -> str:
     digest = hashlib.sha256()
-    for field in (b"polymodal.media.1", part.type.encode(), *_fields(part, limits)):
+    for field in fields:
         digest.update(len(field).to_bytes(8, "big"))
         digest.update(field)
     return digest.hexdigest()

@@ -133,14 +133,15 @@ def _from_pyav(data: bytes, name: str, demuxer: str) -> _Recording:
         seconds = float(stream.duration * stream.time_base)
     elif container.duration is not None and len(container.streams) == 1:
         seconds = container.duration / av.time_base
-    # It changes the sample format alone: channels and rate stay, so that `_collect` treats every format alike.
-    converter = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
+    # It changes the sample format alone: channels stay as they are in the frames, and are mixed as for any other format.
+    # Interleaved ("flt", not "fltp"), because PyAV reads past its eight plane pointers where a frame has more channels.
+    converter = av.AudioResampler(format="flt", rate=stream.rate)
 
     def blocks() -> Iterator[np.ndarray]:
         with container:
             for frame in container.decode(stream):
                 for block in converter.resample(frame):
-                    yield block.to_ndarray().T
+                    yield block.to_ndarray().reshape(-1, block.layout.nb_channels)
 
     return _Recording(name, stream.rate, stream.channels, blocks(), seconds)
 
@@ -195,5 +196,5 @@ def _check_seconds(seconds: float, name: str, limits: Limits, prefix: str = "") 
     if seconds > limits.max_seconds:
         found = f"{prefix}{seconds:.6g} seconds"
         raise MediaError(f"{name}: {found} is over the limit of {limits.max_seconds:g} seconds")
-    if seconds < limits.min_seconds:
+    if seconds < limits.min_seconds or seconds == 0:
         raise MediaError(f"{name}: {seconds:.3g} seconds is under the limit of {limits.min_seconds:g} seconds")

@@ -103,14 +103,14 @@ def read(source: Any, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, str]:
             if not stat.S_ISREG(status.st_mode):
                 raise MediaError(f"{name}: is not a regular file")
             _check_size(status.st_size, name, limits)
-            data = file.read(limits.max_bytes + 1)  # it may be growing
+            data = file.read(status.st_size)  # and no more, should it be growing
     except IsADirectoryError as error:
         raise MediaError(f"{name}: is a folder, not a file") from error
     except FileNotFoundError as error:
         raise MediaError(f"{name}: no such file") from error
     except (OSError, ValueError) as error:
         raise MediaError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    _check_size(len(data), name, limits)
+    _check_size(len(data), name, limits)  # it may have been emptied meanwhile
     return data, name
 
 

@@ -2,7 +2,7 @@
 
 The decoder is chosen by the first bytes, from a list, and constructed directly. `Image.open(formats=...)` would judge
 the size before we can see it, by a process-wide setting and warning filter; our limits hold whatever a program has done
-to `Image.MAX_IMAGE_PIXELS`, in any thread, and the error names the sides. Alpha goes on white (most transparent pictures
+to `Image.MAX_IMAGE_PIXELS`, in any thread, and errors name the sides. Alpha goes on white (most transparent pictures
 are drawn for a page), 16-bit grey is scaled and not cut off, EXIF orientation is applied. Colour profiles are ignored,
 as they are in the training of the encoders.
 """
@@ -52,7 +52,6 @@ def load_image(source: Any, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
             picture = getattr(importlib.import_module(f"PIL.{module}"), decoder)(io.BytesIO(data))
     check_size(picture.size, name, limits)
     with gate.decoding(name):
-        picture.load()
         return _to_rgb(ImageOps.exif_transpose(picture), name)
 
 

@@ -61,7 +61,9 @@ class ChatFormat:
         default = FORMATS["bare" if seq2seq else "plain"]
         self.tokenizer = tokenizer
         self.template = FORMATS[name] if name else (tokenizer.chat_template or default)
-        self.special = re.compile("|".join(re.escape(t) for t in sorted(special_tokens(tokenizer), key=len, reverse=True)))
+        self.special = re.compile(
+            "|".join(re.escape(t) for t in sorted(special_tokens(tokenizer), key=len, reverse=True))
+        )
         if tokenizer.eos_token is None:
             raise RecipeError("the backbone's tokenizer has no end-of-sequence token")
         self._lead = 0
@@ -76,7 +78,9 @@ class ChatFormat:
         rendered = self._render(messages, parts)
         found = list(_CONTENT.finditer(rendered))
         if len(found) != len(messages):
-            raise ContentError(f"the chat template dropped or repeated a message ({len(messages)} in, {len(found)} out)")
+            raise ContentError(
+                f"the chat template dropped or repeated a message ({len(messages)} in, {len(found)} out)"
+            )
         out: list[Piece] = []
         at = 0
         for k, (message, match) in enumerate(zip(messages, found, strict=True)):

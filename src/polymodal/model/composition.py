@@ -48,7 +48,9 @@ class Composition:
         self.processor = Processor(backbone.tokenizer, self.model.modalities, backbone.chat_format, backbone.seq2seq)
 
     @classmethod
-    def from_recipe(cls, recipe: str | Path | dict[str, Any] | ModelRecipe, overrides: Sequence[str] = ()) -> Composition:
+    def from_recipe(
+        cls, recipe: str | Path | dict[str, Any] | ModelRecipe, overrides: Sequence[str] = ()
+    ) -> Composition:
         """Compose from a YAML file, its parsed form, or a validated recipe."""
         if isinstance(recipe, (str, Path)):
             recipe = model_recipe(read_yaml(recipe, overrides), str(recipe))
@@ -74,15 +76,15 @@ class Composition:
 
         return Conversation(self, system, sampling or Sampling())
 
-    def generate(self, conversations: Sequence[Sequence[Message]], sampling: Sampling | None = None) -> list[list[Part]]:
+    def generate(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling | None = None
+    ) -> list[list[Part]]:
         """The assistant's next turn of each conversation, as one batch, whatever media each holds."""
         examples = [
             self.processor.encode(messages, generate=True, name=f"conversation {i}")
             for i, messages in enumerate(conversations)
         ]
-        out = generate(
-            self.model, examples, sampling or Sampling(), self.processor.stop_ids, self.processor.pad_id
-        )
+        out = generate(self.model, examples, sampling or Sampling(), self.processor.stop_ids, self.processor.pad_id)
         return [self.processor.decode(ids) for ids in out.ids]
 
     def save(self, folder: str | Path, link: bool = True) -> None:

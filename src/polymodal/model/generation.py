@@ -84,7 +84,8 @@ def generate(
     import transformers
 
     started = time.perf_counter()
-    batch = collate(examples, pad_id, side="left")
+    # A causal model continues from the last column; a seq2seq encoder may count its positions from the first (BART).
+    batch = collate(examples, pad_id, side="right" if model.backbone.seq2seq else "left")
     embeds = _embeds(model, examples, cached) if cached else model.embed(batch)
     encoded = time.perf_counter() - started
     streamer = _Streamer(started, on_token if len(examples) == 1 else None) if sampling.beams == 1 else None

@@ -35,7 +35,11 @@ class Modality(nn.Module):
         return self.encoder.prepare(media)
 
     def positions(self, inputs: Inputs) -> int:
-        return self.projector.length(self.encoder.length(inputs))
+        return self.projected(self.encoder.length(inputs))
+
+    def projected(self, n: int) -> int:
+        """Positions that N encoder features take."""
+        return self.projector.length(n)
 
 
 @dataclass

@@ -7,6 +7,7 @@ sequence it was trained on, and is cut only where the mask or media force a cut.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -35,11 +36,15 @@ class Port(Protocol):
 
     def positions(self, inputs: Inputs) -> int: ...
 
+    def projected(self, n: int) -> int: ...
+
 
 class Processor:
     """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features."""
 
-    def __init__(self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False):
+    def __init__(
+        self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False
+    ):
         self.tokenizer, self.ports, self.seq2seq = tokenizer, ports, seq2seq
         self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
         self.pad_id: int = tokenizer.pad_token_id
@@ -137,6 +142,8 @@ class Processor:
         if port is None:
             has = ", ".join(sorted(self.ports)) or "no media"
             raise MediaError(f"this model takes no {part.type}; it takes {has}")
+        if isinstance(part.media, torch.Tensor):
+            return self._ready(part)
         key = media.fingerprint(part)
         if prepared is not None and key in prepared:
             return prepared[key]
@@ -145,6 +152,12 @@ class Processor:
         if prepared is not None:
             prepared[key] = item
         return item
+
+    def _ready(self, part: Part) -> MediaItem:
+        """A part whose media is a tensor [N, De] holds the encoder's features already; they are only projected."""
+        features: torch.Tensor = part.media
+        key = hashlib.sha256(features.contiguous().view(torch.uint8).numpy().data).hexdigest()
+        return MediaItem(part.type, key, self.ports[part.type].projected(len(features)), encoded=features)
 
     def _with_markers(self, pieces: list[Piece]) -> list[Piece]:
         """Media pieces between the texts their modality is announced with (LLaVA: a newline after the picture)."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.sources import load_strictly, locate, transformers_config
+from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,7 +43,7 @@ class Backbone(nn.Module):
         source = tokenizer or path
         if source is None:
             raise RecipeError("backbone.config needs a 'tokenizer' (asset:NAME, a Hub id or a folder)")
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(locate(source))
+        self.tokenizer = pretrained(transformers.AutoTokenizer, source, f"backbone.{'tokenizer' if tokenizer else 'path'}")
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         if config is not None:
@@ -55,7 +55,11 @@ class Backbone(nn.Module):
         if path is not None:
             self.lm = load_strictly(auto, path, "backbone", config=settings, dtype=DTYPES[dtype])
         else:
-            self.lm = auto.from_config(settings).to(DTYPES[dtype])
+            try:
+                self.lm = auto.from_config(settings).to(DTYPES[dtype])
+            except ValueError as error:
+                kind = settings.model_type
+                raise RecipeError(f"backbone.config: '{kind}' is no language model that transformers knows") from error
         self.options = {"chat_format": chat_format, "dtype": dtype}
         self.chat_format = chat_format
         self.width = self.lm.get_input_embeddings().embedding_dim

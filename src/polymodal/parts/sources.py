@@ -12,14 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from polymodal import assets
-from polymodal.errors import CheckpointError, RecipeError
+from polymodal.errors import AssetError, CheckpointError, RecipeError
 
 
 def locate(path: str) -> str:
-    """A folder or Hub id that `from_pretrained` accepts. Raises `AssetError` with the command that fetches an asset."""
+    """A folder or Hub id that `from_pretrained` accepts. Raises `AssetError` with the command that fetches an asset, and
+    `RecipeError` for a folder that is not there (a Hub would be asked for it, and its answer would mislead)."""
     if path.startswith("asset:"):
         return str(assets.path(path.removeprefix("asset:")))
+    if (path.startswith(".") or Path(path).is_absolute()) and not Path(path).is_dir():
+        raise RecipeError(f"{path}: there is no such folder")
     return path
+
+
+def pretrained(cls: Any, path: str, key: str, **options: Any) -> Any:
+    """`cls.from_pretrained` of a source. Raises `RecipeError` naming the recipe's `key` if `cls` cannot read it."""
+    from safetensors import SafetensorError
+
+    try:
+        return cls.from_pretrained(locate(path), **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise RecipeError(f"{key} '{path}' cannot be read: {_first_line(error)}") from error
+    except RecipeError as error:
+        raise RecipeError(f"{key} {error}") from error
 
 
 def digests(path: str) -> dict[str, str]:
@@ -27,11 +42,14 @@ def digests(path: str) -> dict[str, str]:
     if path.startswith("asset:"):
         recorded = assets.digests(path.removeprefix("asset:"))
         return {name: digest for name, digest in recorded.items() if name.endswith(".safetensors")}
-    folder = Path(path)
+    folder = Path(locate(path))
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
-        folder = Path(snapshot_download(path, local_files_only=True))
+        try:
+            folder = Path(snapshot_download(path, local_files_only=True))
+        except (OSError, ValueError) as error:
+            raise AssetError(f"{path} is not in the local Hub cache; `hf download {path}` gets it") from error
     return {file.name: sha256(file) for file in sorted(folder.glob("*.safetensors"))}
 
 
@@ -58,30 +76,36 @@ def _digest(stream: Any) -> str:  # Python 3.10 has no hashlib.file_digest
 def transformers_config(path: str | None, config: dict[str, Any] | None, role: str) -> Any:
     """The transformers config of a part: read from `path`, or built from a dict with a `model_type`."""
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
 
     if (path is None) == (config is None):
         raise RecipeError(f"{role} needs either 'path' (pretrained) or 'config' (random weights), and not both")
     if path is not None:
-        try:
-            return transformers.AutoConfig.from_pretrained(locate(path))
-        except (OSError, ValueError) as error:
-            raise RecipeError(f"{role}.path '{path}' cannot be read: {str(error).splitlines()[0]}") from error
+        return pretrained(transformers.AutoConfig, path, f"{role}.path")
     options = dict(config or {})
     kind = options.pop("model_type", None)
     if kind not in transformers.CONFIG_MAPPING:
         raise RecipeError(f"{role}.config needs a 'model_type' that transformers knows, not {kind!r}")
-    return transformers.AutoConfig.for_model(kind, **options)
+    try:
+        return transformers.AutoConfig.for_model(kind, **options)
+    except StrictDataclassError as error:
+        raise RecipeError(f"{role}.config: {' '.join(str(error).split())}") from error
 
 
 def load_strictly(cls: Any, path: str, role: str, **options: Any) -> Any:
     """`cls.from_pretrained`, refusing missing or mismatched tensors (unexpected ones are other parts of a larger
     checkpoint, such as CLIP's text tower). Raises `RecipeError` naming the first tensor."""
-    try:
-        module, info = cls.from_pretrained(locate(path), output_loading_info=True, **options)
-    except OSError as error:
-        raise RecipeError(f"{role}.path '{path}' cannot be loaded: {str(error).splitlines()[0]}") from error
-    missing = sorted(info["missing_keys"])
-    if missing or info["mismatched_keys"]:
-        name = missing[0] if missing else sorted(map(str, info["mismatched_keys"]))[0]
-        raise RecipeError(f"{role}.path '{path}' lacks the weights of {cls.__name__}: '{name}' is missing or misshapen")
+    options.setdefault("dtype", "float32")  # not the checkpoint's: half precision on disk still computes in full
+    # Misshapen tensors are reported rather than raised by transformers, so that the first can be named below.
+    strict = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    module, info = pretrained(cls, path, f"{role}.path", **strict, **options)
+    absent = sorted([*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])])
+    if absent:
+        raise RecipeError(
+            f"{role}.path '{path}' lacks the weights of {cls.__name__}: '{absent[0]}' is missing or misshapen"
+        )
     return module
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

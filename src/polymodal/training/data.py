@@ -84,7 +84,11 @@ class CorpusSource:
     """
 
     def __init__(
-        self, corpus: str, templates: list[dict[str, str]], split: str = "train", where: dict[str, list[str]] | None = None
+        self,
+        corpus: str,
+        templates: list[dict[str, str]],
+        split: str = "train",
+        where: dict[str, list[str]] | None = None,
     ) -> None:
         from polymodal import corpora
 

@@ -118,7 +118,10 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
                 state.save(folder, model, trained, optimizer, progress)
         resumed = None
     model.eval().requires_grad_(False)
-    composition.about = {**recipe.about, "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(exclude={"model", "run"})}}
+    composition.about = {
+        **recipe.about,
+        "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(exclude={"model", "run"})},
+    }
     state.write_model(composition, folder / "model")
     return composition
 
@@ -143,7 +146,9 @@ def batches(
         samples = [next(mix) for _ in range(stage.batch * stage.grouping)]
         examples = [_encode(composition, sample, stage.limit, cache) for sample in samples]
         pairs = list(zip(samples, examples, strict=True))
-        cut = by_length(pairs, [len(e) for e in examples], stage.batch, random.Random(f"{mix.seed}/{progress.pool['drawn']}"))
+        cut = by_length(
+            pairs, [len(e) for e in examples], stage.batch, random.Random(f"{mix.seed}/{progress.pool['drawn']}")
+        )
         for group in cut[progress.taken :]:
             if progress.step >= stage.steps:
                 return
@@ -166,7 +171,9 @@ def _encode_media(model: MultimodalLM, items: list[MediaItem], cache: FeatureCac
     """Features the cache lacks, computed as one batch and kept."""
     new = [item for item in items if item.encoded is None]
     if any(p.requires_grad for item in new for p in model.modalities[item.modality].encoder.parameters()):
-        raise RecipeError("run.cache holds features of frozen encoders, but this stage trains an encoder: remove run.cache")
+        raise RecipeError(
+            "run.cache holds features of frozen encoders, but this stage trains an encoder: remove run.cache"
+        )
     for item, features in zip(new, model.encode(new), strict=True):
         item.encoded = features
         cache.put(item, features)

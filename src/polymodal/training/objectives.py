@@ -4,8 +4,8 @@ loss is a mean over all the tokens of the step, however they fell into batches.
 * `lm`: cross-entropy of the supervised tokens given everything before them (the survey's text-generation loss).
 * `ctc`: connectionist temporal classification (Graves et al. 2006) of projected features against the backbone's own token
   embeddings: speech learns to sound like its transcript in embedding space, without running the backbone.
-* `align`: one minus the cosine between an item's mean projected feature and its caption's mean token embedding, plus a
-  contrast against the other captions of the batch: pictures learn where their names live, without running the backbone.
+* `align`: projected position j should be the embedding of token j of the answer: pictures learn to spell their names in
+  embedding space, without running the backbone.
 """
 
 from __future__ import annotations
@@ -86,16 +86,25 @@ CTC_SCALE = 10.0
 
 
 def align(step: Step) -> Loss:
+    """Position j of an item should lie nearest to the embedding of token j of its answer, among the tokens of this batch;
+    positions behind the answer should say the filler. Nearest by Euclidean distance: with logits (o.e - |e|^2 / 2) / tau,
+    softmax over tokens is the posterior of a Gaussian around each embedding."""
     features = step.only_item("align")
-    embed = step.model.backbone.embed
-    words = torch.stack([embed(answer).float().mean(0) for answer in step.answers])
-    seen = torch.stack([f.float().mean(0) for f in features])
-    similarity = F.normalize(seen, dim=-1) @ F.normalize(words, dim=-1).T
-    same = torch.tensor([[torch.equal(a, b) for b in step.answers] for a in step.answers], device=seen.device)
-    contrast = (similarity / 0.07).masked_fill(same & ~torch.eye(len(same), dtype=torch.bool, device=seen.device), -1e4)
-    target = torch.arange(len(same), device=seen.device)
-    each = (1 - similarity.diagonal()) + F.cross_entropy(contrast, target, reduction="none")
-    return Loss(each, torch.ones_like(each))
+    length = min(map(len, features))
+    filler = step.model.backbone.tokenizer(FILLER, add_special_tokens=False)["input_ids"]
+    fill = torch.tensor(filler[-1:] * length, device=step.model.device)
+    wanted = torch.stack([torch.cat([answer, fill])[:length] for answer in step.answers])  # [B, length]
+    vocabulary, target = torch.unique(wanted, return_inverse=True)
+    table = step.model.backbone.embed(vocabulary).float()
+    square = table.pow(2).sum(-1)
+    said = torch.stack([f[:length].float() for f in features])
+    logits = (said @ table.T - square / 2) / (square.mean() / SHARPNESS)
+    each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(len(said), length)
+    return Loss(each.sum(1), torch.full((len(said),), float(length), device=each.device))
+
+
+FILLER = "."
+SHARPNESS = 10.0
 
 
 OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align}

@@ -1,9 +1,9 @@
 """The recipe of a training run: what data, which parts learn, how fast, for how long. Decides that a stage is data.
 
-    data:   {name: {kind: corpus | messages | DOTTED.PATH, ...}}
-    stages: a list; each names the parameters that learn (everything else is frozen), a weighted mix of the data, weighted
-            objectives, and a length in steps
-    run:    where it is written, and how often
+data:   {name: {kind: corpus | messages | DOTTED.PATH, ...}}
+stages: a list; each names the parameters that learn (everything else is frozen), a weighted mix of the data, weighted
+        objectives, and a length in steps
+run:    where it is written, and how often
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def train_recipe(data: dict[str, Any], where: str = "recipe") -> TrainRecipe:
     for stage in recipe.stages:
         for name in stage.data:
             if name not in recipe.data:
-                raise RecipeError(f"{where}: stage '{stage.name}' mixes '{name}', which is not in data{nearest(name, recipe.data)}")
+                raise RecipeError(
+                    f"{where}: stage '{stage.name}' mixes '{name}', which is not in data{nearest(name, recipe.data)}"
+                )
     if len({stage.name for stage in recipe.stages}) < len(recipe.stages):
         raise RecipeError(f"{where}: two stages have the same name")
     recipe.run.folder = str(Path(recipe.run.folder).expanduser())

@@ -34,7 +34,9 @@ def claim(folder: Path, recipe: dict[str, Any]) -> None:
     file = folder / "recipe.json"
     text = json.dumps(recipe, indent=1, sort_keys=True)
     if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise RecipeError(f"{folder} holds a run of another recipe: choose another run.folder, or delete it to start anew")
+        raise RecipeError(
+            f"{folder} holds a run of another recipe: choose another run.folder, or delete it to start anew"
+        )
     staging = file.with_suffix(".part")
     staging.write_text(text, encoding="utf-8")
     os.replace(staging, file)
@@ -48,6 +50,7 @@ def save(
     from safetensors.torch import save_file
 
     tensors = {f"weight/{name}": p.detach() for name, p in model.named_parameters() if name in trained}
+    tensors.update({f"weight/{name}": b for name, b in model.inputs.named_buffers(prefix="inputs") if ".projector." in name})
     for i, slot in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer/{i}/{key}": torch.as_tensor(value) for key, value in slot.items()})
     tensors["random"] = torch.get_rng_state()
@@ -77,7 +80,7 @@ def load(folder: Path, model: MultimodalLM) -> Resumed | None:
         progress = json.loads((place / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{place} is not a complete checkpoint ({error}); delete it to start anew") from error
-    parameters = dict(model.named_parameters())
+    parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     with torch.no_grad():
         for key, value in tensors.items():
             if key.startswith("weight/"):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
-from polymodal.parts.sources import load_strictly, locate, transformers_config
+from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 
 class SpectrogramAudio(Encoder):
@@ -25,12 +25,15 @@ class SpectrogramAudio(Encoder):
         full = transformers_config(path, config, "encoder")
         settings = getattr(full, "audio_config", full)
         self.kind = settings.model_type
-        classes = {"audio-spectrogram-transformer": transformers.ASTModel, "clap_audio_model": transformers.ClapAudioModel}
+        classes = {
+            "audio-spectrogram-transformer": transformers.ASTModel,
+            "clap_audio_model": transformers.ClapAudioModel,
+        }
         if self.kind not in classes:
             raise RecipeError(f"encoder 'spectrogram' takes {' or '.join(classes)}, not '{self.kind}'")
         if path is not None:
             self.network = load_strictly(classes[self.kind], path, "encoder", config=settings)
-            self.extractor = transformers.AutoFeatureExtractor.from_pretrained(locate(path))
+            self.extractor = pretrained(transformers.AutoFeatureExtractor, path, "encoder.path")
         else:
             self.network = classes[self.kind](settings)
             self.extractor = self._extractor(settings)

@@ -1,5 +1,5 @@
 """Squaring and cutting pictures. Decides that a picture keeps its shape (padded on white, never squashed), and that
-higher resolution means n x n tiles of the encoder's own size (the sub-image scheme of Monkey, arXiv 2311.06607)."""
+higher resolution means the whole picture and n x n tiles of it (LLaVA-NeXT; Monkey, arXiv 2311.06607)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ def square(image: Image, size: int) -> Image:
     return canvas.resize((size, size), PIL.Resampling.BICUBIC)
 
 
-def cut(image: Image, n: int) -> list[Image]:
-    """n x n tiles of a square picture, row by row."""
-    side = image.width // n
-    corners = [(x * side, y * side) for y in range(n) for x in range(n)]
-    return [image.crop((x, y, x + side, y + side)) for x, y in corners]
+def views(image: Image, size: int, n: int) -> list[Image]:
+    """The whole picture at `size`, followed for n > 1 by its n x n tiles at `size` each, row by row."""
+    whole = [square(image, size)]
+    if n == 1:
+        return whole
+    large = square(image, size * n)
+    corners = [(x * size, y * size) for y in range(n) for x in range(n)]
+    return whole + [large.crop((x, y, x + size, y + size)) for x, y in corners]

@@ -3,6 +3,7 @@ ConvNeXt, InternVL's and BLIP-2's EVA-ViT. The features are the patches: prefix 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
-from polymodal.parts.sources import load_strictly, locate, transformers_config
+from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 # model_type -> class, where AutoModel does not know the vision tower alone
 _CLASSES = {"blip_2_vision_model": "Blip2VisionModel"}
+_TOWER = {r"^(model\.)?(vision_model|vision_tower)\.": ""}  # where checkpoints of whole models keep their tower
 
 
 class TransformersVision(Encoder):
@@ -30,15 +32,16 @@ class TransformersVision(Encoder):
 
         full = transformers_config(path, config, "encoder")
         vision = getattr(full, "vision_config", full)
-        name = _CLASSES.get(vision.model_type)
-        cls = getattr(transformers, name) if name else transformers.AutoModel
-        extra = {"mask_ratio": 0.0} if vision.model_type == "vit_mae" else {}  # MAE hides patches while pre-training
-        vision.update(extra)
+        cls = _network(vision)
+        # No feature needs the pooler, and a classifier's checkpoint (ViT, BEiT) has none to load.
+        bare = {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(cls).parameters else {}
+        self.masked = vision.model_type == "vit_mae"
+        vision.update({"mask_ratio": 0.0} if self.masked else {})  # MAE hides patches while pre-training
         if path is not None:
-            self.network = load_strictly(cls, path, "encoder", config=vision)
-            self.processor = transformers.AutoImageProcessor.from_pretrained(locate(path))
+            self.network = load_strictly(cls, path, "encoder", config=vision, key_mapping=_TOWER, **bare)
+            self.processor = pretrained(transformers.AutoImageProcessor, path, "encoder.path")
         else:
-            self.network = cls._from_config(vision) if name else cls.from_config(vision)
+            self.network = cls(vision, **bare)
             self.processor = _processor(vision, preprocessor)
         self.width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]
         self.options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
@@ -57,6 +60,8 @@ class TransformersVision(Encoder):
 
     def forward(self, items: list[Inputs]) -> Features:
         def run(batch: Inputs) -> list[Tensor]:
+            if self.masked:  # MAE takes its patches in the order of random numbers: these keep them where they are
+                batch = {**batch, "noise": self._order(batch)}
             out = self.network(**batch).last_hidden_state
             if out.ndim == 4:  # ConvNeXt: [B, De, h, w]
                 out = out.flatten(2).transpose(1, 2)
@@ -65,6 +70,21 @@ class TransformersVision(Encoder):
             return [x[:n] if flat else x[len(x) - n :] for x, n in zip(out, lengths, strict=True)]
 
         return Features(run_by_shape(items, run))
+
+    def _order(self, batch: Inputs) -> Tensor:  # [B, N]
+        pixels = batch["pixel_values"]
+        return torch.arange(self.length({"pixel_values": pixels[0]}), device=pixels.device).expand(len(pixels), -1)
+
+
+def _network(config: Any) -> Any:
+    """The transformers class of a vision tower."""
+    import transformers
+
+    name = _CLASSES.get(config.model_type)
+    cls = getattr(transformers, name) if name else transformers.MODEL_MAPPING.get(type(config), None)
+    if getattr(cls, "main_input_name", None) != "pixel_values":
+        raise RecipeError(f"encoder 'vision' takes a vision model, and '{config.model_type}' is none")
+    return cls
 
 
 def _processor(config: Any, saved: dict[str, Any] | None) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polymodal.errors import MediaError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
-from polymodal.parts.sources import load_strictly, locate, transformers_config
+from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 
 class WaveformAudio(Encoder):
@@ -26,7 +26,7 @@ class WaveformAudio(Encoder):
         settings = transformers_config(path, config, "encoder")
         if path is not None:
             self.network = load_strictly(transformers.AutoModel, path, "encoder", config=settings)
-            extractor = transformers.AutoFeatureExtractor.from_pretrained(locate(path))
+            extractor = pretrained(transformers.AutoFeatureExtractor, path, "encoder.path")
             normalize = extractor.do_normalize if normalize is None else normalize
         else:
             self.network = transformers.AutoModel.from_config(settings)

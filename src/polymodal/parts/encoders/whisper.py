@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
-from polymodal.parts.sources import load_strictly, locate, transformers_config
+from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 
 class WhisperSpeech(Encoder):
@@ -29,7 +29,7 @@ class WhisperSpeech(Encoder):
         settings = transformers_config(path, config, "encoder")
         if path is not None:
             self.network = load_strictly(WhisperModel, path, "encoder", config=settings).encoder
-            self.extractor = WhisperFeatureExtractor.from_pretrained(locate(path))
+            self.extractor = pretrained(WhisperFeatureExtractor, path, "encoder.path")
         else:
             self.network = WhisperEncoder(settings)
             self.extractor = WhisperFeatureExtractor(feature_size=settings.num_mel_bins)

@@ -3,6 +3,7 @@
 INPUT_PROJECTORS = {
     "linear": "polymodal.parts.input_projectors.mlp.Linear",
     "mlp": "polymodal.parts.input_projectors.mlp.MLP",
+    "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
     "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",

@@ -30,7 +30,7 @@ class MLP(InputProjector):
         norm: bool = False,
     ) -> None:
         super().__init__()
-        self.stack = stack
+        self.stack, self.normed = stack, norm
         widths = [width_in * stack, *[hidden or width_out] * (depth - 1), width_out]
         self.norm = nn.LayerNorm(widths[0]) if norm else nn.Identity()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))

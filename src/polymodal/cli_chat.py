@@ -1,0 +1,77 @@
+"""`polymodal chat`: a conversation in the terminal. Decides its commands, and that a bad path never ends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from polymodal.errors import PolymodalError
+
+if TYPE_CHECKING:
+    from polymodal.model.conversation import Conversation
+
+HELP = """[bold]/image[/] PATH   add a picture to your next message
+[bold]/audio[/] PATH   add a recording to your next message
+[bold]/history[/]      show the conversation
+[bold]/reset[/]        forget it
+[bold]/quit[/]         leave (so does Ctrl-D)"""
+
+
+def repl(chat: Conversation) -> None:
+    """Read lines until the end of input. A turn that fails is reported and forgotten; the conversation goes on."""
+    console = Console(highlight=False)
+    if sys.stdin.isatty():
+        import readline  # noqa: F401 - line editing and history for input()
+
+        console.print("Ask away. [dim]/help lists the commands, Ctrl-D leaves.[/]")
+    images: list[Path] = []
+    recordings: list[Path] = []
+    while True:
+        try:
+            line = input("› " if sys.stdin.isatty() else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            return
+        command, _, rest = line.partition(" ")
+        if command in ("/quit", "/exit"):
+            return
+        if command in ("/image", "/audio"):
+            _attach(console, images if command == "/image" else recordings, rest.strip())
+        elif command == "/reset":
+            chat.reset()
+            images, recordings = [], []
+            console.print("[dim]forgotten[/]")
+        elif command == "/history":
+            for message in chat.messages:
+                shown = "".join(p.text if p.text is not None else f"⟨{p.type}: {p.media}⟩ " for p in message.parts)
+                console.print(f"[bold]{message.role}[/]: ", end="")
+                console.print(shown, markup=False)
+        elif command.startswith("/"):
+            console.print(HELP)
+        elif line or images or recordings:
+            _turn(console, chat, line, images, recordings)
+            images, recordings = [], []
+
+
+def _attach(console: Console, items: list[Path], path: str) -> None:
+    if not path or not Path(path).expanduser().is_file():
+        console.print(f"there is no file '{path}'", style="red", markup=False)
+        return
+    items.append(Path(path).expanduser())
+    console.print(f"[dim]{Path(path).name} goes with your next message[/]")
+
+
+def _turn(console: Console, chat: Conversation, line: str, images: list[Path], recordings: list[Path]) -> None:
+    try:
+        answer = chat.ask(line, images, recordings, on_text=lambda t: console.print(t, end="", markup=False))
+    except PolymodalError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        return
+    except KeyboardInterrupt:
+        console.print("\n[dim]stopped; this turn is forgotten[/]")
+        return
+    tokens, seconds = answer.tokens, answer.seconds
+    spent = f"{tokens['prefilled']} new of {tokens['prompt']} positions, first word after {seconds['first']:.1f} s"
+    console.print(f"\n[dim]{spent}, {tokens['generated']} tokens in {seconds['total']:.1f} s[/]")

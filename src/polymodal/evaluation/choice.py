@@ -1,0 +1,62 @@
+"""Forced choice by likelihood: which of several answers does the model find likeliest? Decides one fixed way to score,
+so that a number never depends on how an answer was parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from polymodal.content import Message, assistant
+from polymodal.model.composition import Composition
+from polymodal.model.sequence import Example, MediaItem, collate
+
+
+@torch.no_grad()
+def likelihoods(
+    composition: Composition,
+    messages: Sequence[Message],
+    options: Sequence[str],
+    prepared: dict[str, MediaItem] | None = None,
+) -> Tensor:
+    """Mean log-likelihood per token [len(options)] of each option as the assistant's next turn, end token included.
+
+    The mean, not the sum: names of many tokens are not punished for being long. A causal backbone reads the prompt once
+    and the options from its cache; a seq2seq one reads the prompt once per option.
+    """
+    model, processor = composition.model, composition.processor
+    prepared = {} if prepared is None else prepared
+    whole = [processor.encode([*messages, assistant(option)], prepared=prepared) for option in options]
+    if model.backbone.seq2seq:
+        out = model(collate(whole, processor.pad_id))
+        token = out.logits.log_softmax(-1).gather(-1, out.labels[:, None])[:, 0]
+        sums = torch.zeros(len(options)).index_add(0, out.owner, token)
+        return sums / torch.bincount(out.owner, minlength=len(options))
+    prompt = processor.encode(messages, generate=True, prepared=prepared)
+    return _from_cache(composition, prompt, [_answer(example, len(prompt)) for example in whole])
+
+
+def _answer(example: Example, start: int) -> Tensor:
+    """Supervised ids from `start` on: the option and its end token."""
+    return example.ids[start:][example.supervised[start:]]
+
+
+def _from_cache(composition: Composition, prompt: Example, answers: list[Tensor]) -> Tensor:
+    from transformers import DynamicCache
+
+    model = composition.model
+    lm = model.backbone.lm
+    embeds = model.embed(collate([prompt], composition.processor.pad_id))
+    out = lm(inputs_embeds=embeds, use_cache=True, past_key_values=DynamicCache(config=lm.config), logits_to_keep=1)
+    first = out.logits[0, -1].log_softmax(-1)
+    scores = [first[answer[0]] for answer in answers]
+    longest = max(map(len, answers))
+    if longest > 1:
+        cache = out.past_key_values
+        cache.batch_repeat_interleave(len(answers))
+        ids = torch.nn.utils.rnn.pad_sequence(answers, batch_first=True)[:, :-1]  # padding on the right is never read
+        rest = lm(input_ids=ids, past_key_values=cache, use_cache=True).logits.log_softmax(-1)
+        for i, answer in enumerate(answers):
+            scores[i] = scores[i] + rest[i, : len(answer) - 1].gather(-1, answer[1:, None]).sum()
+    return torch.stack([score / len(answer) for score, answer in zip(scores, answers, strict=True)])

@@ -1,0 +1,99 @@
+"""What a composition is made of, in numbers. Decides what `compose` shows, and says before any training whether the
+composition can be exported exactly to a stock architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from polymodal.model.composition import Composition
+from polymodal.parts.encoders.vision import TransformersVision
+from polymodal.parts.input_projectors.mlp import MLP
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+# Backbones that transformers' LlavaForConditionalGeneration runs (checked with transformers 5.23).
+_LLAVA_TEXT = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "persimmon")
+_LLAVA_VISION = ("clip_vision_model", "siglip_vision_model", "dinov2", "vit", "swin")
+
+
+def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
+    """`parts`: rows of name, kind, parameters, trained (by any of the stages' patterns `trains`), bytes. `positions`:
+    places in the sequence one item of each modality takes (a picture; ten seconds of sound). `export`: the verdict."""
+    recipe, model = composition.recipe, composition.model
+    kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
+    for name, part in recipe.inputs.items():
+        kinds[f"inputs.{name}.encoder"] = part.encoder["kind"]
+        kinds[f"inputs.{name}.projector"] = part.projector["kind"]
+    patterns = [pattern for stage in trains for pattern in stage]
+    rows = []
+    for name, kind in kinds.items():
+        named = list(model.get_submodule(name).named_parameters())
+        trained = sum(p.numel() for n, p in named if any(fnmatchcase(f"{name}.{n}", pattern) for pattern in patterns))
+        rows.append(
+            {
+                "part": name,
+                "kind": kind,
+                "parameters": sum(p.numel() for _, p in named),
+                "trained": trained,
+                "bytes": sum(p.numel() * p.element_size() for _, p in named),
+            }
+        )
+    exportable, why = exportability(composition)
+    return {"parts": rows, "positions": positions(composition), "export": {"llava": exportable, "why": why}}
+
+
+def positions(composition: Composition) -> dict[str, int]:
+    """Positions of a sample item of each modality, from the lengths alone: no encoder runs."""
+    import numpy as np
+    from PIL import Image
+
+    samples = {"image": Image.new("RGB", (320, 240)), "audio": np.zeros(160_000, dtype=np.float32)}
+    modalities = composition.model.modalities
+    return {name: m.positions(m.prepare(samples[name])) for name, m in modalities.items() if name in samples}
+
+
+def exportability(composition: Composition) -> tuple[bool, str]:
+    """Whether transformers' LLaVA class (and so vLLM and llama.cpp) can hold exactly this composition, and why not."""
+    modalities = composition.model.modalities
+    if set(modalities) != {"image"}:
+        return False, f"LLaVA has one modality, image; this has {', '.join(modalities) or 'none'}"
+    image, text = modalities["image"], composition.model.backbone.lm.config.model_type
+    if (
+        not isinstance(image.encoder, TransformersVision)
+        or image.encoder.network.config.model_type not in _LLAVA_VISION
+    ):
+        return False, "the image encoder is not one that LLaVA's class holds (CLIP, SigLIP, DINOv2, ViT, Swin)"
+    projector = image.projector
+    if type(projector) is not MLP or len(projector.layers) != 2 or projector.stack != 1 or projector.normed:
+        return False, "LLaVA's projector is an MLP of two layers, without norm or stacking"
+    if projector.layers[0].out_features != composition.model.backbone.width:
+        return False, "LLaVA's projector is as wide inside as the backbone"
+    if text not in _LLAVA_TEXT:
+        return False, f"LLaVA's class does not run a '{text}' backbone"
+    return True, "CLIP-type encoder, two-layer MLP and a backbone that LLaVA's class runs"
+
+
+def table(report: dict[str, Any]) -> Group:
+    """The report for people."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    total, trained = (sum(row[key] for row in report["parts"]) for key in ("parameters", "trained"))
+    grid = Table(title=None, show_footer=True, header_style="bold")
+    grid.add_column("part", footer="total")
+    grid.add_column("kind")
+    grid.add_column("parameters", justify="right", footer=f"{total / 1e6:.2f} M")
+    grid.add_column("trained", justify="right", footer=f"{trained / total:.2%}")
+    grid.add_column("memory", justify="right", footer=f"{sum(r['bytes'] for r in report['parts']) / 1e6:.0f} MB")
+    for row in report["parts"]:
+        share = f"{row['trained'] / max(1, row['parameters']):.0%}" if row["trained"] else "frozen"
+        size = f"{row['parameters'] / 1e6:.2f} M"
+        grid.add_row(row["part"], row["kind"], size, share, f"{row['bytes'] / 1e6:.0f} MB")
+    units = {"image": "a picture", "audio": "10 s of sound"}
+    lines = [f"{units.get(name, name)} takes {n} positions" for name, n in report["positions"].items()]
+    verdict = "exportable to LLaVA" if report["export"]["llava"] else "not exportable to LLaVA"
+    return Group(grid, Text("; ".join([*lines, f"{verdict}: {report['export']['why']}"])))
