@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from common import options, show, start
-from polymodal.model.checkpoint import load
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 
@@ -61,7 +60,11 @@ def main() -> None:
     show(arguments, "Second turn about the same media", rows, {}) if not arguments.json else None
     speed = decoding(composition, arguments.runs)
     memory = ask_memory(arguments.model)
-    line |= {"decoding_vs_transformers": speed["ratio"], "ask_peak_gb": memory, "second_turn_encoder_calls": sum(r["encoder calls"] for r in rows)}
+    line |= {
+        "decoding_vs_transformers": speed["ratio"],
+        "ask_peak_gb": memory,
+        "second_turn_encoder_calls": sum(r["encoder calls"] for r in rows),
+    }
     show(arguments, "Text-only decoding and memory", [{**speed, "ask peak GB": memory}], line)
 
 
@@ -131,7 +134,7 @@ def tiles_of(model: str) -> Composition:
                 (Path(place) / file.name).symlink_to(file)
         manifest["recipe"]["inputs"]["image"]["encoder"]["tiles"] = 2
         (Path(place) / "polymodal.json").write_text(json.dumps(manifest))
-        return load(Path(place))
+        return Composition.load(place)
 
 
 def ask_memory(model: str) -> float:

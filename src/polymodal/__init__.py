@@ -21,7 +21,7 @@ CHECKPOINTS = {"nano": Path(__file__).parent / "checkpoints" / "nano"}
 
 def load(model: str | Path = "nano") -> Composition:
     """A checkpoint, ready to be asked: the name of a bundled one (`nano`), or a folder."""
-    from polymodal.model.checkpoint import load as load_folder
+    from polymodal.model.composition import Composition
 
-    return load_folder(CHECKPOINTS.get(str(model), Path(model)))
+    return Composition.load(CHECKPOINTS.get(str(model), Path(model)))
 

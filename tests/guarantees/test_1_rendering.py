@@ -162,7 +162,5 @@ def test_a_message_of_many_parts_keeps_their_order(tiny):
     message = Message("user", (text("one "), image(picture(1)), text("two "), image(picture(2)), text("three")))
     example = tiny.processor.encode([message], generate=True)
     shown = tiny.processor.preview(example).plain
-    assert (
-        shown.index("one") < shown.index("⟨image") < shown.index("two") < shown.rindex("⟨image") < shown.index("three")
-    )
+    assert shown.index("one") < shown.index("⟨image") < shown.index("two") < shown.rindex("⟨image") < shown.index("three")
     assert [span.length for span in example.spans] == [16, 16]

@@ -115,28 +115,51 @@ def test_another_format_is_refused(broken):
         polymodal.load(broken)
 
 
-def test_a_linked_part_must_be_the_one_it_was_trained_with(saved, tiny_recipe, tmp_path):
-    """A checkpoint that refers to its backbone notices when the backbone is another one."""
+@pytest.fixture
+def asset(saved, tmp_path, monkeypatch):
+    """A fetched asset 'llm', its digests recorded when it was fetched."""
+    from polymodal import assets
+    from polymodal.parts.sources import sha256
+
+    folder = shutil.copytree(saved / "backbone", tmp_path / "assets" / "llm")
+    monkeypatch.setattr(assets, "path", lambda name: folder)
+    monkeypatch.setattr(assets, "digests", lambda name: {f.name: sha256(f) for f in folder.iterdir()})
+    return folder
+
+
+def linked(tiny_recipe) -> Composition:
     recipe = tiny_recipe()
-    source = shutil.copytree(saved / "backbone", tmp_path / "llm")
-    recipe["model"]["backbone"] = {"path": str(source), "chat_format": "chatml"}
-    composition = Composition.from_recipe(recipe)
+    recipe["model"]["backbone"] = {"path": "asset:llm", "chat_format": "chatml"}
+    return Composition.from_recipe(recipe)
+
+
+def test_a_linked_part_must_be_the_one_it_was_trained_with(asset, tiny_recipe, tmp_path):
+    """A checkpoint that refers to its backbone notices when the backbone is another one."""
+    composition = linked(tiny_recipe)
     composition.save(tmp_path / "model")
     assert not (tmp_path / "model" / "backbone").exists()
     assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
-    edit(source / "model.safetensors", lambda s: s["model.norm.weight"].add_(0.1))
+    edit(asset / "model.safetensors", lambda s: s["model.norm.weight"].add_(0.1))
     with pytest.raises(CheckpointError, match="is not the file this checkpoint was made with"):
         polymodal.load(tmp_path / "model")
 
 
-def test_a_part_that_was_trained_is_never_linked(saved, tiny_recipe, tmp_path):
-    recipe = tiny_recipe()
-    recipe["model"]["backbone"] = {"path": str(saved / "backbone"), "chat_format": "chatml"}
-    composition = Composition.from_recipe(recipe)
+def test_a_part_that_was_trained_is_never_linked(asset, tiny_recipe, tmp_path):
+    composition = linked(tiny_recipe)
     with torch.no_grad():
         composition.model.backbone.lm.model.norm.weight.mul_(1.5)
     composition.save(tmp_path / "model")
+    assert (tmp_path / "model" / "backbone").is_dir()
     assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
+
+
+def test_a_folder_of_this_machine_is_copied_not_linked(saved, tmp_path):
+    """A checkpoint saved again does not come to depend on the folder it was loaded from."""
+    first = shutil.copytree(saved, tmp_path / "first")
+    composition = polymodal.load(first)
+    composition.save(tmp_path / "second")
+    shutil.rmtree(first)
+    assert torch.equal(logits(polymodal.load(tmp_path / "second")), logits(composition))
 
 
 def test_a_failed_save_leaves_the_old_checkpoint_whole(tiny, broken, monkeypatch):

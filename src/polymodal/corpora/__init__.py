@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polymodal import assets
-from polymodal.corpora import building, emoji, stamps
+from polymodal.corpora import building, emoji, sentences, stamps
 from polymodal.corpora.building import Job, Recipe, Report
-from polymodal.corpora.concepts import concept, exclusions, split_of
-from polymodal.corpora.items import CATEGORIES, Item, folder, manifest, read
+from polymodal.corpora.concepts import concept, exclusions, photo_table, split_of
+from polymodal.corpora.items import CATEGORIES, Item, folder, is_built, manifest, read
 from polymodal.errors import DataError, nearest
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "exclusions",
     "expand",
     "folder",
+    "is_built",
     "manifest",
     "read",
     "split_of",
@@ -69,8 +70,15 @@ CORPORA = {
         lambda folders: stamps.photo_jobs(folders["tuxpaint-stamps"] / "stamps"),
         stamps.VERSION,
     ),
+    "sentences": Corpus(
+        "Short English sentences of some 430 common words, spoken by the voice joe",
+        ("espeak-ng", "piper-joe"),
+        sentences.jobs,
+        sentences.VERSION,
+        sentences.SEED,
+    ),
 }
-SETS = {"nano": ("emoji", "stamps", "photos12")}
+SETS = {"nano": ("emoji", "stamps", "photos12", "sentences")}
 
 
 def build(name: str, root: Path | None = None, report: Report | None = None) -> Path:
@@ -83,6 +91,7 @@ def build(name: str, root: Path | None = None, report: Report | None = None) -> 
     corpus = CORPORA[name]
     folders = {asset: assets.path(asset, root=root) for asset in corpus.assets}
     digests = {asset: _digest(assets.digests(asset, root=root)) for asset in corpus.assets}
+    digests["photos12.csv"] = hashlib.sha256(photo_table().encode()).hexdigest()  # decides who is excluded
     recipe = Recipe(name, corpus.version, digests, corpus.seed)
     return building.run(recipe, lambda: corpus.jobs(folders), root or assets.root(), report)
 

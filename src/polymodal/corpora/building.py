@@ -6,7 +6,7 @@ place. A staging folder made from other inputs (its `key` differs) is thrown awa
 
 What cannot be made is set aside with its reason in quarantine.jsonl and left out; above 2 % something is wrong with the
 source as a whole, and the build stops. Two items with equal bytes but different concepts would teach a contradiction
-and could straddle the splits (emoji draw Norway's flag for Bouvet Island too): the first is kept.
+and could straddle the splits (emoji draw Norway's flag for Bouvet Island too): the one with the shorter caption is kept.
 """
 
 from __future__ import annotations
@@ -113,15 +113,15 @@ def _make(name: str, jobs: Sequence[Job], staging: Path, report: Report) -> dict
 
 
 def _unambiguous(jobs: Sequence[Job], refused: dict[str, str], staging: Path) -> tuple[list[Item], int]:
-    seen: dict[bytes, str] = {}  # digest of the bytes -> the concept they were first seen with
-    kept, dropped = [], 0
-    for item in (item for job in jobs for item in job.items if item.id not in refused):
-        digest = hashlib.sha256((staging / item.file).read_bytes()).digest()
-        if seen.setdefault(digest, item.concept) == item.concept:
-            kept.append(item)
-        else:
-            dropped += 1
-    return kept, dropped
+    """The items without those that look like an item of another concept with a plainer name; how many those are."""
+    made = [item for job in jobs for item in job.items if item.id not in refused]
+    digests = [hashlib.sha256((staging / item.file).read_bytes()).digest() for item in made]
+    plainest: dict[bytes, Item] = {}
+    for item, digest in zip(made, digests, strict=True):
+        if len(item.caption) < len(plainest.setdefault(digest, item).caption):
+            plainest[digest] = item
+    kept = [item for item, digest in zip(made, digests, strict=True) if item.concept == plainest[digest].concept]
+    return kept, len(made) - len(kept)
 
 
 def _describe(recipe: Recipe, kept: list[Item], refused: dict[str, str], dropped: int, staging: Path) -> None:
@@ -139,7 +139,7 @@ def _describe(recipe: Recipe, kept: list[Item], refused: dict[str, str], dropped
         "assets": recipe.assets,
         "items": len(kept),
         "quarantined": len(refused),
-        "dropped as ambiguous": dropped,
+        "ambiguous": dropped,
         "bytes": sum((staging / file).stat().st_size for file in sorted(named)),
         **{each: format.count(kept, each) for each in ("modality", "split", "vendor", "category", "licence")},
     }

@@ -38,8 +38,8 @@ _EMOJI_EXCEPTIONS: dict[str, str | None] = {
     **dict.fromkeys(("construction", "manual wheelchair", "motorized wheelchair", "skateboard", "roller skate"), None),
     **dict.fromkeys(("anchor", "ring buoy", "parachute", "seat", "satellite"), None),
     # carried or applied, not worn
-    **dict.fromkeys(("folding hand fan", "purse", "handbag", "clutch bag", "shopping bags", "hair pick"), None),
-    **dict.fromkeys(("prayer beads", "lipstick", "ring", "gem stone"), None),
+    **dict.fromkeys(("folding hand fan", "purse", "handbag", "clutch bag", "shopping bags", "backpack"), None),
+    **dict.fromkeys(("prayer beads", "lipstick", "ring", "gem stone", "hair pick"), None),
     # weapons, chains and signs under tools
     **dict.fromkeys(("dagger", "crossed swords", "bomb", "boomerang", "bow and arrow", "shield"), None),
     **dict.fromkeys(("balance scale", "white cane", "link", "broken chain", "chains", "hook", "magnet", "gear"), None),

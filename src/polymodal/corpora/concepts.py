@@ -15,7 +15,6 @@ import csv
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
@@ -26,7 +25,9 @@ _BRACKETS = re.compile(r"\([^)]*\)")
 _APOSTROPHES = re.compile(r"['\u2019\u2018`]")
 _SKIN_TONE = re.compile(r"[,:]?\s*(medium-light|medium-dark|light|medium|dark) skin tone\b")
 _DIRECTION = re.compile(r"\bfacing (right|left)\b")
-_WHO = re.compile(r"^(wo)?m[ae]n:\s*|^(person|people|boy|girl|flag|keycap):\s*|^(woman|man|women|men|person|people)\s+(?!and\b)")
+_WHO = re.compile(
+    r"^(wo)?m[ae]n:\s*|^(person|people|boy|girl|flag|keycap):\s*|^(woman|man|women|men|person|people)\s+(?!and\b)"
+)
 _NUMBER = re.compile(r"\b\d+(st|nd|rd|th)?\b")
 _VENDOR = re.compile(r"\b(emoji|openmoji|noto|twemoji|fluent)\b")
 _AMOUNT = re.compile(r"^(an?|the|some|our|your|(pair|bunch|cluster|head|couple|piece) of)\s+(?=\S)")
@@ -103,23 +104,25 @@ class Photo(NamedTuple):
     also: tuple[str, ...]
 
 
+def photo_table() -> str:
+    """`photos12.csv`, the fixed list of test photographs. It was made once: the stamps of 12 classes of at least 250
+    colours out of 32,768, and by hand, for what a caption calls otherwise, the column `also`."""
+    return (files(__package__) / "photos12.csv").read_text("utf-8")
+
+
 @cache
 def photos() -> tuple[Photo, ...]:
-    """The fixed list of test photographs, made once by counting colours (at least 250 of 32,768) among the stamps."""
-    return tuple(_rows())
+    """The rows of `photo_table`."""
+    return tuple(
+        Photo(row["file"], row["category"], row["concept"], tuple(filter(None, map(str.strip, row["also"].split(";")))))
+        for row in csv.DictReader(photo_table().splitlines())
+    )
 
 
 @cache
 def exclusions() -> frozenset[str]:
     """The concepts that no item of any corpus may be trained or validated on: those of the photographs."""
     return frozenset(name for photo in photos() for name in (photo.concept, *map(concept, photo.also)))
-
-
-def _rows() -> Iterator[Photo]:
-    with (files(__package__) / "photos12.csv").open(encoding="utf-8", newline="") as table:
-        for row in csv.DictReader(table):
-            also = tuple(name.strip() for name in row["also"].split(";") if name.strip())
-            yield Photo(row["file"], row["category"], row["concept"], also)
 
 
 def _unless_empty(pattern: re.Pattern[str], text: str) -> str:

@@ -22,7 +22,7 @@ from polymodal.corpora.concepts import concept, split_of
 from polymodal.corpora.items import Item
 from polymodal.errors import DataError
 
-VERSION = 1
+VERSION = 2
 HELD_OUT = "openmoji"
 
 

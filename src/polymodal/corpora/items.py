@@ -68,10 +68,14 @@ def folder(name: str, root: Path | None = None) -> Path:
     return (root or assets.root()).absolute() / "corpora" / name
 
 
+def is_built(name: str, root: Path | None = None) -> bool:
+    """Whether `read` would find the corpus."""
+    return (folder(name, root) / "manifest.json").is_file()
+
+
 def read(name: str, root: Path | None = None) -> list[Item]:
     """The items of a built corpus, with absolute `path`. Raises DataError if it is not built or a line is not an item."""
-    home = folder(name, root)
-    _require(home, name)
+    home = _built(name, root)
     items = []
     with (home / "items.jsonl").open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -87,8 +91,7 @@ def read(name: str, root: Path | None = None) -> list[Item]:
 
 def manifest(name: str, root: Path | None = None) -> dict[str, Any]:
     """The manifest of a built corpus. Raises DataError if it is not built."""
-    home = folder(name, root)
-    _require(home, name)
+    home = _built(name, root)
     return json.loads((home / "manifest.json").read_text("utf-8"))
 
 
@@ -102,6 +105,8 @@ def count(items: Collection[Item], field: str) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _require(home: Path, name: str) -> None:
-    if not (home / "manifest.json").is_file():
+def _built(name: str, root: Path | None) -> Path:
+    home = folder(name, root)
+    if not is_built(name, root):
         raise DataError(f"corpus {name} is not built in {home}; build it with: polymodal corpus build {name}")
+    return home

@@ -51,7 +51,7 @@ def square(picture: Image.Image, side: int = SIDE) -> Image.Image:
 
 
 def _png(picture: Image.Image, name: str) -> bytes:
-    if all(low == high == 255 for low, high in picture.getextrema()):
+    if picture.convert("L").getextrema() == (255, 255):
         raise MediaError(f"{name}: blank, every pixel is white")
     out = io.BytesIO()
     square(picture).save(out, "PNG")

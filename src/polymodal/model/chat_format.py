@@ -32,7 +32,8 @@ FORMATS = {
     "vicuna": "{{ bos_token or '' }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }} "
     "{% elif m.role == 'user' %}USER: {{ m.content }} {% else %}ASSISTANT: {{ m.content }}{{ eos_token }}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}",
-    "llama-2": "{% for m in messages %}{% if m.role == 'system' %}{{ bos_token }}[INST] <<SYS>>\n{{ m.content }}\n<</SYS>>\n\n"
+    "llama-2": "{% for m in messages %}{% if m.role == 'system' %}{{ bos_token }}[INST] <<SYS>>\n{{ m.content }}"
+    "\n<</SYS>>\n\n"
     "{% elif m.role == 'user' %}{% if loop.first or loop.previtem.role != 'system' %}{{ bos_token }}[INST] {% endif %}"
     "{{ m.content }} [/INST]{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}",
 }
@@ -61,9 +62,7 @@ class ChatFormat:
         default = FORMATS["bare" if seq2seq else "plain"]
         self.tokenizer = tokenizer
         self.template = FORMATS[name] if name else (tokenizer.chat_template or default)
-        self.special = re.compile(
-            "|".join(re.escape(t) for t in sorted(special_tokens(tokenizer), key=len, reverse=True))
-        )
+        self.special = re.compile("|".join(re.escape(t) for t in sorted(special_tokens(tokenizer), key=len, reverse=True)))
         if tokenizer.eos_token is None:
             raise RecipeError("the backbone's tokenizer has no end-of-sequence token")
         self._lead = 0
@@ -78,9 +77,7 @@ class ChatFormat:
         rendered = self._render(messages, parts)
         found = list(_CONTENT.finditer(rendered))
         if len(found) != len(messages):
-            raise ContentError(
-                f"the chat template dropped or repeated a message ({len(messages)} in, {len(found)} out)"
-            )
+            raise ContentError(f"the chat template dropped or repeated a message ({len(messages)} in, {len(found)} out)")
         out: list[Piece] = []
         at = 0
         for k, (message, match) in enumerate(zip(messages, found, strict=True)):

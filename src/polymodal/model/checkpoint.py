@@ -23,7 +23,6 @@ import torch
 from torch import nn
 
 from polymodal.errors import CheckpointError
-from polymodal.model.composition import Composition
 from polymodal.model.config import ModelRecipe, validate
 from polymodal.model.modeling import BACKBONES, MultimodalLM, compose
 from polymodal.parts import sources
@@ -34,17 +33,25 @@ FORMAT = 1
 MANIFEST = "polymodal.json"
 
 
-def save(composition: Composition, folder: Path, link: bool = True, dtype: torch.dtype | None = None) -> None:
+def save(
+    model: MultimodalLM,
+    recipe: ModelRecipe,
+    about: dict[str, Any],
+    folder: Path,
+    link: bool = True,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write the checkpoint atomically: `folder` is replaced by a complete one or left as it was.
 
-    `link`: refer to unchanged pretrained parts by source and digest; False copies everything, for a folder that needs
-    nothing else. `dtype`: how projectors are stored (float16 halves them; then loaded values are rounded to it).
+    `link`: refer to unchanged pretrained parts by source and digest, where the source is an asset or a Hub id (a folder of
+    this machine is copied); False copies everything, for a folder that needs nothing else. `dtype`: how projectors
+    are stored where nothing is lost by it (float16 halves them).
     """
-    model, recipe = composition.model, composition.recipe.model_copy(deep=True)
+    recipe = recipe.model_copy(deep=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        manifest: dict[str, Any] = {"format": FORMAT, "parts": {}, "about": composition.about}
+        manifest: dict[str, Any] = {"format": FORMAT, "parts": {}, "about": about}
         for name, part, options in _parts(model, recipe):
             if link and _is_source(name, part, options):
                 source = options["path"]
@@ -66,8 +73,8 @@ def save(composition: Composition, folder: Path, link: bool = True, dtype: torch
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def load(folder: Path) -> Composition:
-    """A composition from a checkpoint folder. Raises `CheckpointError` naming the file or tensor that is wrong, or
+def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
+    """The model of a checkpoint folder, its recipe, and how it was made. Raises `CheckpointError` naming the file or tensor that is wrong, or
     `AssetError` with the command that fetches a linked part."""
     manifest = _manifest(folder)
     recipe = validate(ModelRecipe, manifest.get("recipe"), f"{folder / MANIFEST}: recipe")
@@ -86,8 +93,8 @@ def load(folder: Path) -> Composition:
     model = compose(recipe)
     parts = {name: part for name, part, _ in _parts(model, recipe)}
     for name, file in own.items():
-        _read_tensors(file, parts[name])
-    return Composition(model, recipe, manifest.get("about", {}))
+        sources.read_tensors(file, parts[name])
+    return model, recipe, manifest.get("about", {})
 
 
 def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -100,7 +107,8 @@ def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[st
 
 def _is_source(name: str, part: nn.Module, options: dict[str, Any]) -> bool:
     """Whether a part still holds its source's weights, bit for bit. Builds the source again to be sure."""
-    if not isinstance(options.get("path"), str):
+    path = options.get("path")
+    if not isinstance(path, str) or Path(path).is_dir():
         return False
     table = BACKBONES if name == "backbone" else ENCODERS
     source = build(name, table, {"kind": "transformers", **options} if name == "backbone" else options).state_dict()
@@ -117,28 +125,16 @@ def _replace(options: dict[str, Any], architecture: dict[str, Any]) -> None:
 def _write_tensors(file: Path, part: nn.Module, dtype: torch.dtype | None) -> None:
     from safetensors.torch import save_file
 
-    state = {k: v.to(dtype) if dtype and v.is_floating_point() else v for k, v in part.state_dict().items()}
+    state = {k: _stored(v, dtype) for k, v in part.state_dict().items()}
     save_file({k: v.detach().clone().contiguous() for k, v in state.items()}, file)
 
 
-def _read_tensors(file: Path, part: nn.Module) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise CheckpointError(f"{file}: this weight file is missing")
-    try:
-        found = load_file(file)
-    except SafetensorError as error:
-        raise CheckpointError(f"{file}: not a complete safetensors file ({error})") from error
-    expected = part.state_dict()
-    for problem, names in (("missing", expected.keys() - found.keys()), ("unexpected", found.keys() - expected.keys())):
-        if names:
-            raise CheckpointError(f"{file}: tensor '{min(names)}' is {problem} ({len(names)} in all)")
-    for key, tensor in expected.items():
-        if tensor.shape != found[key].shape:
-            raise CheckpointError(f"{file}: tensor '{key}' is {list(found[key].shape)}, not {list(tensor.shape)}")
-    part.load_state_dict(found)
+def _stored(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """The tensor in `dtype`, if every value of it is one of that type's."""
+    if dtype is None or not tensor.is_floating_point():
+        return tensor
+    small = tensor.to(dtype)
+    return small if torch.equal(small.to(tensor.dtype), tensor) else tensor
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -5,34 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from polymodal.content import Message, Part, audio, image, text
+import torch
+
+from polymodal.content import Message, Part
+from polymodal.model import checkpoint
 from polymodal.model.config import ModelRecipe, model_recipe, read_yaml
+from polymodal.model.conversation import Answer, Conversation
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.processor import Processor
-
-if TYPE_CHECKING:
-    from polymodal.model.conversation import Conversation
-
-
-@dataclass
-class Answer:
-    """What the model said. `seconds`: load is not in it. `tokens`: prompt, cached, prefilled, media, generated."""
-
-    parts: list[Part]
-    seconds: dict[str, float]
-    tokens: dict[str, int]
-    finished: bool = True
-
-    @property
-    def text(self) -> str:
-        return "".join(part.text or "" for part in self.parts)
-
-    def to_json(self) -> dict[str, Any]:
-        parts = [part.to_json() for part in self.parts]
-        return {"text": self.text, "parts": parts, "timing": self.seconds, "tokens": self.tokens}
 
 
 @dataclass
@@ -48,9 +31,7 @@ class Composition:
         self.processor = Processor(backbone.tokenizer, self.model.modalities, backbone.chat_format, backbone.seq2seq)
 
     @classmethod
-    def from_recipe(
-        cls, recipe: str | Path | dict[str, Any] | ModelRecipe, overrides: Sequence[str] = ()
-    ) -> Composition:
+    def from_recipe(cls, recipe: str | Path | dict[str, Any] | ModelRecipe, overrides: Sequence[str] = ()) -> Composition:
         """Compose from a YAML file, its parsed form, or a validated recipe."""
         if isinstance(recipe, (str, Path)):
             recipe = model_recipe(read_yaml(recipe, overrides), str(recipe))
@@ -72,13 +53,9 @@ class Composition:
 
     def chat(self, system: str | None = None, sampling: Sampling | None = None) -> Conversation:
         """A conversation that keeps its caches."""
-        from polymodal.model.conversation import Conversation
-
         return Conversation(self, system, sampling or Sampling())
 
-    def generate(
-        self, conversations: Sequence[Sequence[Message]], sampling: Sampling | None = None
-    ) -> list[list[Part]]:
+    def generate(self, conversations: Sequence[Sequence[Message]], sampling: Sampling | None = None) -> list[list[Part]]:
         """The assistant's next turn of each conversation, as one batch, whatever media each holds."""
         examples = [
             self.processor.encode(messages, generate=True, name=f"conversation {i}")
@@ -87,14 +64,11 @@ class Composition:
         out = generate(self.model, examples, sampling or Sampling(), self.processor.stop_ids, self.processor.pad_id)
         return [self.processor.decode(ids) for ids in out.ids]
 
-    def save(self, folder: str | Path, link: bool = True) -> None:
+    @classmethod
+    def load(cls, folder: str | Path) -> Composition:
+        """From a checkpoint folder; see `polymodal.model.checkpoint.load`."""
+        return cls(*checkpoint.load(Path(folder)))
+
+    def save(self, folder: str | Path, link: bool = True, dtype: torch.dtype | None = None) -> None:
         """Write a checkpoint folder; see `polymodal.model.checkpoint.save`."""
-        from polymodal.model.checkpoint import save
-
-        save(self, Path(folder), link)
-
-
-def question_parts(question: str, images: Sequence[Any], recordings: Sequence[Any]) -> tuple[Part, ...]:
-    """Media first, then the question: the order the models of the survey are trained with."""
-    parts = [image(item) for item in images] + [audio(item) for item in recordings]
-    return (*parts, *([text(question)] if question else []))
+        checkpoint.save(self.model, self.recipe, self.about, Path(folder), link, dtype)

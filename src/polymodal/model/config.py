@@ -82,12 +82,14 @@ def validate(schema: type[Any], data: Any, where: str) -> Any:
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(k) for k in first["loc"])
+        found = error.errors()
+        # A misspelt key is also a missing one; what was written says more than what was not.
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
+        key = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             hint = nearest(str(first["loc"][-1]), _keys(schema, first["loc"][:-1]))
-            raise RecipeError(f"{where}.{key} is not a key of a recipe{hint}") from error
-        raise RecipeError(f"{where}.{key}: {first['msg']}") from error
+            raise RecipeError(f"{key} is not a key of a recipe{hint}") from error
+        raise RecipeError(f"{key}: {first['msg']}") from error
 
 
 def _keys(schema: type[BaseModel], location: Iterable[Any]) -> list[str]:
@@ -104,15 +106,29 @@ def _keys(schema: type[BaseModel], location: Iterable[Any]) -> list[str]:
 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"an override reads KEY.KEY=VALUE, not '{override}'")
     *path, last = key.split(".")
+    if not equals or not all((*path, last)):
+        raise RecipeError(f"an override reads KEY.KEY=VALUE, not '{override}'")
     node: Any = data
     for step in path:
-        node = node[int(step)] if isinstance(node, list) and step.isdigit() else node.setdefault(step, {})
-        if not isinstance(node, (dict, list)):
-            raise RecipeError(f"override '{key}': '{step}' holds a value, not keys")
-    node[int(last) if isinstance(node, list) else last] = yaml.safe_load(value)
+        place = _place(node, step, key)
+        node = node.setdefault(place, {}) if isinstance(node, dict) else node[place]
+    place = _place(node, last, key)
+    try:
+        node[place] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override '{key}': '{value}' is not YAML") from error
+
+
+def _place(node: Any, step: str, key: str) -> str | int:
+    """What a step of an override is in `node`: a key of a mapping, or an index of a list."""
+    if isinstance(node, dict):
+        return step
+    if not isinstance(node, list):
+        raise RecipeError(f"override '{key}': there is no '{step}' in what is a value, not keys")
+    if not step.isdigit() or int(step) >= len(node):
+        raise RecipeError(f"override '{key}': '{step}' is no place of a list of {len(node)} (the first is 0)")
+    return int(step)
 
 
 def _anchor(node: Any, folder: Path) -> None:

@@ -11,18 +11,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polymodal.content import Message, Part, text
+from polymodal.content import Message, Part, audio, image, text
 from polymodal.errors import ContentError
-from polymodal.model.composition import Answer, Composition, question_parts
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import Example, MediaItem, common_prefix
 
 if TYPE_CHECKING:
     from transformers import Cache
+
+    from polymodal.model.composition import Composition
+
+
+@dataclass
+class Answer:
+    """What the model said. `seconds`: load is not in it. `tokens`: prompt, cached, prefilled, media, generated."""
+
+    parts: list[Part]
+    seconds: dict[str, float]
+    tokens: dict[str, int]
+    finished: bool = True
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text or "" for part in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        parts = [part.to_json() for part in self.parts]
+        return {"text": self.text, "parts": parts, "timing": self.seconds, "tokens": self.tokens}
 
 
 class Conversation:
@@ -141,3 +161,9 @@ def _croppable(cache: Any) -> bool:
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+def question_parts(question: str, images: Sequence[Any], recordings: Sequence[Any]) -> tuple[Part, ...]:
+    """Media first, then the question: the order the models of the survey are trained with."""
+    parts = [image(item) for item in images] + [audio(item) for item in recordings]
+    return (*parts, *([text(question)] if question else []))

@@ -109,9 +109,10 @@ class MultimodalLM(nn.Module):
         features = self.features(batch.media) if features is None else features
         return place(text, features, batch)
 
-    def forward(self, batch: Batch) -> Output:
-        """Logits at the supervised positions only: position t is predicted by the state at t - 1."""
-        features = self.features(batch.media)
+    def forward(self, batch: Batch, features: list[Tensor] | None = None) -> Output:
+        """Logits at the supervised positions only: position t is predicted by the state at t - 1. `features`: of the
+        batch's media, where they are computed already."""
+        features = self.features(batch.media) if features is None else features
         embeds, mask = self.embed(batch, features), batch.mask.to(self.device)
         if batch.target is not None and batch.target_mask is not None:
             target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
@@ -130,9 +131,11 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
     inputs: dict[str, Modality] = {}
     for name, part in recipe.inputs.items():
         encoder = build(f"inputs.{name}.encoder", ENCODERS, part.encoder)
-        if encoder.modality != name:
-            kind = part.encoder.get("kind")
-            raise RecipeError(f"inputs.{name}.encoder '{kind}' takes {encoder.modality}, not {name}")
+        takes = getattr(encoder, "modality", "nothing (an encoder says its 'modality')")
+        if takes != name:
+            raise RecipeError(f"inputs.{name}.encoder '{part.encoder.get('kind')}' takes {takes}, not {name}")
+        if not hasattr(encoder, "options"):  # a class that does not say what rebuilds it is rebuilt as it was built
+            encoder.options = {key: value for key, value in part.encoder.items() if key != "kind"}
         options = dict(part.projector)
         for key, width in (("width_in", encoder.width), ("width_out", backbone.width)):
             if options.pop(key, width) != width:

@@ -42,9 +42,7 @@ class Port(Protocol):
 class Processor:
     """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features."""
 
-    def __init__(
-        self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False
-    ):
+    def __init__(self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False):
         self.tokenizer, self.ports, self.seq2seq = tokenizer, ports, seq2seq
         self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
         self.pad_id: int = tokenizer.pad_token_id

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Backbones that transformers' LlavaForConditionalGeneration runs (checked with transformers 5.23).
 _LLAVA_TEXT = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "persimmon")
-_LLAVA_VISION = ("clip_vision_model", "siglip_vision_model", "dinov2", "vit", "swin")
+# It reads states before the encoder's last norm. CLIP's output has no such norm; SigLIP's, DINOv2's, ViT's and Swin's do.
+_LLAVA_VISION = ("clip_vision_model",)
 
 
 def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
@@ -61,11 +62,8 @@ def exportability(composition: Composition) -> tuple[bool, str]:
     if set(modalities) != {"image"}:
         return False, f"LLaVA has one modality, image; this has {', '.join(modalities) or 'none'}"
     image, text = modalities["image"], composition.model.backbone.lm.config.model_type
-    if (
-        not isinstance(image.encoder, TransformersVision)
-        or image.encoder.network.config.model_type not in _LLAVA_VISION
-    ):
-        return False, "the image encoder is not one that LLaVA's class holds (CLIP, SigLIP, DINOv2, ViT, Swin)"
+    if not isinstance(image.encoder, TransformersVision) or image.encoder.network.config.model_type not in _LLAVA_VISION:
+        return False, "the image encoder is not CLIP, the only one whose output LLaVA's class gives exactly"
     projector = image.projector
     if type(projector) is not MLP or len(projector.layers) != 2 or projector.stack != 1 or projector.normed:
         return False, "LLaVA's projector is an MLP of two layers, without norm or stacking"

@@ -70,9 +70,7 @@ class Example:
         out: list[tuple[str, int] | int] = self.ids.tolist()
         for span in self.spans:
             item = self.media[span.index]
-            out[span.start : span.start + span.length] = [
-                (f"{item.modality}:{item.key}", j) for j in range(span.length)
-            ]
+            out[span.start : span.start + span.length] = [(f"{item.modality}:{item.key}", j) for j in range(span.length)]
         return out
 
 

@@ -36,8 +36,9 @@ class Encoder(nn.Module):
     """A modality encoder. It owns its preprocessing, so that it cannot drift from the weights.
 
     `modality`: which parts of a message it takes. `width`: De. `options`: what rebuilds this architecture without its
-    source (saved with the checkpoint). Optional constructor options every encoder of ours shares: `path` (`asset:NAME`,
-    a Hub id or a folder) for pretrained weights, or `config` for random ones.
+    source (saved with the checkpoint; the recipe's own options where a class names none). Optional constructor options
+    every encoder of ours shares: `path` (`asset:NAME`, a Hub id or a folder) for pretrained weights, or `config` for random
+    ones.
     """
 
     modality: str
@@ -92,9 +93,12 @@ def _resolve(role: str, kind: str, table: Mapping[str, Any]) -> Callable[..., An
         return entry
     module, _, name = (entry or kind).rpartition(".")  # our own tables hold dotted paths too: nothing loads unasked
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        factory = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:  # ValueError: '.Class'
         raise RecipeError(f"{role}.kind '{kind}' cannot be imported: {error}") from error
+    if not callable(factory):
+        raise RecipeError(f"{role}.kind '{kind}' is no class: it is of type {type(factory).__name__}")
+    return factory
 
 
 def _checked(role: str, kind: str, factory: Callable[..., Any], options: dict[str, Any], skip: int) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polymodal import assets
 from polymodal.errors import AssetError, CheckpointError, RecipeError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def locate(path: str) -> str:
@@ -105,6 +108,27 @@ def load_strictly(cls: Any, path: str, role: str, **options: Any) -> Any:
             f"{role}.path '{path}' lacks the weights of {cls.__name__}: '{absent[0]}' is missing or misshapen"
         )
     return module
+
+
+def read_tensors(file: Path, part: nn.Module) -> None:
+    """Load a weight file into `part`. Raises `CheckpointError` naming the tensor that is missing, extra or misshapen."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise CheckpointError(f"{file}: this weight file is missing")
+    try:
+        found = load_file(file)
+    except SafetensorError as error:
+        raise CheckpointError(f"{file}: not a complete safetensors file ({error})") from error
+    expected = part.state_dict()
+    for problem, names in (("missing", expected.keys() - found.keys()), ("unexpected", found.keys() - expected.keys())):
+        if names:
+            raise CheckpointError(f"{file}: tensor '{min(names)}' is {problem} ({len(names)} in all)")
+    for key, tensor in expected.items():
+        if tensor.shape != found[key].shape:
+            raise CheckpointError(f"{file}: tensor '{key}' is {list(found[key].shape)}, not {list(tensor.shape)}")
+    part.load_state_dict(found)
 
 
 def _first_line(error: Exception) -> str:

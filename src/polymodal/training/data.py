@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+import string
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import field_validator
+
 from polymodal.content import Message, Part, assistant, from_json, user
-from polymodal.errors import ContentError, DataError
+from polymodal.corpora.kinds import choices, kind
+from polymodal.errors import ContentError, DataError, RecipeError, nearest
 from polymodal.model.config import Strict, validate
 from polymodal.parts.base import build
 
@@ -42,7 +46,10 @@ class MessagesSource:
         self.file = Path(path)
         if not self.file.is_file():
             raise DataError(f"{path}: there is no such file")
-        lines = self.file.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = self.file.read_text(encoding="utf-8").split("\n")  # not at the line separators within a JSON string
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 ({error})") from error
         self.rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
         if not self.rows:
             raise DataError(f"{path}: the file holds no conversation")
@@ -70,18 +77,39 @@ class MessagesSource:
 
 
 class Template(Strict):
-    """A wording: the user asks `ask`, the assistant says `answer`; `{caption}`, `{concept}`, `{category}`, `{text}` ...
-    are fields of the item. Items that lack a field the wording uses are not asked it."""
+    """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
+    fields of the item, `{kind}` its broad kind and `{choices}` a shuffled list of kinds that holds it. Items that lack a
+    field the wording uses are not asked it."""
 
     ask: str
     answer: str
 
+    @field_validator("ask", "answer")
+    @classmethod
+    def _parses(cls, value: str) -> str:
+        list(string.Formatter().parse(value))
+        return value
+
+    @property
+    def names(self) -> set[str]:
+        """The fields it uses."""
+        return {name for _, name, _, _ in string.Formatter().parse(self.ask + self.answer) if name is not None}
+
+
+def _templates(raw: list[dict[str, str]], known: Collection[str], where: str) -> list[Template]:
+    """Validated wordings. Raises `RecipeError` for one that uses a field which is not among the `known`."""
+    if not raw:
+        raise RecipeError(f"{where} templates: needs one wording at least")
+    templates = [validate(Template, t, f"{where} templates.{i}") for i, t in enumerate(raw)]
+    for i, template in enumerate(templates):
+        for name in template.names.difference(known):
+            raise RecipeError(f"{where} templates.{i} uses '{{{name}}}', which items do not have{nearest(name, known)}")
+    return templates
+
 
 class CorpusSource:
-    """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random.
-
-    `split`, and `where` (`{field: [allowed values]}`) choose items; `repeat` counts some more often.
-    """
+    """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random. `split` and `where`
+    (`{field: [allowed values]}`) choose items."""
 
     def __init__(
         self,
@@ -93,8 +121,12 @@ class CorpusSource:
         from polymodal import corpora
 
         self.name = corpus
-        self.templates = [validate(Template, t, f"data '{corpus}' templates.{i}") for i, t in enumerate(templates)]
+        known = set(corpora.Item.model_fields)
+        self.templates = _templates(templates, known | {"kind", "choices"}, f"data '{corpus}'")
         where = where or {}
+        for key in where:
+            if key not in known:
+                raise RecipeError(f"data '{corpus}' where: items have no '{key}'{nearest(key, known)}")
         self.items = [
             item
             for item in corpora.read(corpus)
@@ -111,6 +143,8 @@ class CorpusSource:
         item = self.items[index]
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
+        if fields["choices"] is not None:
+            fields["choices"] = choices(fields["kind"], rng)
         ask = Part(item.modality, media=str(item.path))
         question = template.ask.format_map(fields)
         turn = user(ask, question) if question else user(ask)
@@ -118,18 +152,38 @@ class CorpusSource:
 
     def _usable(self, item: Any) -> list[Template]:
         fields = self._fields(item)
-        return [t for t in self.templates if all(f"{{{name}}}" not in t.ask + t.answer for name in _EMPTY(fields))]
+        return [t for t in self.templates if all(fields.get(name) is not None for name in t.names)]
 
     @staticmethod
     def _fields(item: Any) -> dict[str, Any]:
-        return {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
+        fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
+        shown = kind(item) if item.modality == "image" else None
+        return {**fields, "kind": shown, "choices": shown}
 
 
-def _EMPTY(fields: dict[str, Any]) -> list[str]:
-    return [name for name, value in fields.items() if value is None]
+class ClassFeaturesSource:
+    """Features that the image encoder's own classifier calls by name (`corpora.class_features`): captioned features without
+    pictures. Templates may use `{concept}`, `{kind}` and `{choices}`."""
+
+    def __init__(self, templates: list[dict[str, str]]) -> None:
+        from polymodal.corpora import class_features, items
+
+        self.templates = _templates(templates, ("concept", "kind", "choices"), "data 'class-features'")
+        self.features = class_features.read(items.folder(class_features.NAME))
+
+    def __len__(self) -> int:
+        return len(self.features.names)
+
+    def sample(self, index: int, rng: random.Random) -> Sample:
+        template = rng.choice(self.templates)
+        kind = self.features.kinds[index]
+        fields = {"concept": self.features.names[index], "kind": kind, "choices": choices(kind, rng)}
+        ready = Part("image", media=self.features.draw(index, rng))
+        ask, answer = template.ask.format_map(fields), template.answer.format_map(fields)
+        return Sample([user(ready, ask) if ask else user(ready), assistant(answer)], f"class-features:{index}")
 
 
-SOURCES = {"messages": MessagesSource, "corpus": CorpusSource}
+SOURCES = {"messages": MessagesSource, "corpus": CorpusSource, "class-features": ClassFeaturesSource}
 
 
 def build_source(name: str, recipe: dict[str, Any]) -> Source:

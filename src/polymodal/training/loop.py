@@ -12,14 +12,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import DataError, RecipeError
+from polymodal.errors import ContentError, DataError, MediaError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.sequence import Batch, Example, MediaItem, collate
@@ -28,17 +27,6 @@ from polymodal.training.cache import FeatureCache
 from polymodal.training.data import Mix, Sample, build_source, by_length
 from polymodal.training.objectives import Step, objective
 from polymodal.training.stage import Stage, TrainRecipe, select
-
-
-@dataclass
-class Progress:
-    """Where a run stands. Saved with every checkpoint; together with the recipe it determines everything to come."""
-
-    stage: int = 0
-    step: int = 0  # steps done in this stage
-    pool: dict[str, Any] = field(default_factory=lambda: {"drawn": 0, "cursors": {}})  # the mix when the pool was drawn
-    taken: int = 0  # batches of the pool already used
-    seconds: float = 0.0
 
 
 class Losses(nn.Module):
@@ -54,7 +42,7 @@ class Losses(nn.Module):
         step = Step(self.model, batch)
         parts = {name: (function(step), weight) for name, (function, weight) in self.objectives.items()}
         total = sum(weight * loss.each.sum() / loss.counts.sum().clamp(min=1) for loss, weight in parts.values())
-        return torch.as_tensor(total), {name: (l.each.detach(), l.counts.detach()) for name, (l, _) in parts.items()}
+        return torch.as_tensor(total), {n: (loss.each.detach(), loss.counts.detach()) for n, (loss, _) in parts.items()}
 
 
 def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None = None) -> Composition:
@@ -70,15 +58,20 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
     folder = Path(run.folder)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
-    state.claim(folder, recipe.model_dump(exclude={"run": {"threads", "log_every", "save_every"}}))
-    accelerator = Accelerator(mixed_precision="bf16" if run.precision == "bf16" else "no")
+    # Autocast is ours: accelerate's is one setting for the whole life of a process.
+    accelerator = Accelerator(mixed_precision="no")
+    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=run.precision == "bf16")
     composition = Composition(compose(recipe.model), recipe.model)
     model = composition.model.to(accelerator.device)
-    progress = Progress()
+    sources = {name: build_source(name, part) for name, part in recipe.data.items()}
+    for stage in recipe.stages:
+        _check(stage, model, cached=run.cache is not None)
+    # Only a recipe that can run takes the folder: correcting a mistake is not another run.
+    state.claim(folder, recipe.model_dump(mode="json", exclude={"run": {"threads", "log_every", "save_every"}}))
+    progress = state.Progress()
     resumed = state.load(folder, model)
     if resumed is not None:
-        progress = Progress(**resumed.progress)
-    sources = {name: build_source(name, part) for name, part in recipe.data.items()}
+        progress = state.Progress(**resumed.progress)
     log = Log(folder / "log.jsonl", on_log)
     trained: set[str] = set()
     for index, stage in enumerate(recipe.stages):
@@ -87,7 +80,7 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
         if index < progress.stage:
             continue
         if index > progress.stage or resumed is None:
-            progress = Progress(stage=index, seconds=progress.seconds)
+            progress = state.Progress(stage=index, seconds=progress.seconds)
         optimizer = torch.optim.AdamW(groups, weight_decay=stage.weight_decay)
         torch.manual_seed(run.seed + index)
         if resumed is not None and resumed.progress["stage"] == index:
@@ -102,11 +95,13 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
             begun = time.perf_counter()
             for group in optimizer.param_groups:
                 group["lr"] = stage.train[group["name"]] * rate(stage, progress.step)
-            with accelerator.autocast():
+            with autocast:
                 loss, parts = losses(batch)
-            _require_finite(loss, samples, folder)
-            accelerator.backward(loss)
+            _require_finite(loss, "loss", samples, folder)
+            if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
+                accelerator.backward(loss)
             norm = accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip)
+            _require_finite(norm, "gradient", samples, folder)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step += 1
@@ -119,10 +114,10 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
         resumed = None
     model.eval().requires_grad_(False)
     composition.about = {
-        **recipe.about,
-        "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(exclude={"model", "run"})},
+        **recipe.model_dump(mode="json")["about"],
+        "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(mode="json", exclude={"model", "run"})},
     }
-    state.write_model(composition, folder / "model")
+    state.write_model(composition, folder / "model", trained)
     return composition
 
 
@@ -137,7 +132,7 @@ def rate(stage: Stage, step: int) -> float:
 
 
 def batches(
-    composition: Composition, stage: Stage, mix: Mix, progress: Progress, cache: FeatureCache | None
+    composition: Composition, stage: Stage, mix: Mix, progress: state.Progress, cache: FeatureCache | None
 ) -> Iterator[tuple[Batch, list[Sample]]]:
     """The stage's remaining batches. Samples are drawn in pools of `grouping` batches and sorted by length; a resumed run
     draws the pool it stood in again and skips what it had used."""
@@ -161,22 +156,32 @@ def batches(
 
 
 def _encode(composition: Composition, sample: Sample, limit: int, cache: FeatureCache | None) -> Example:
-    example = composition.processor.encode(sample.messages, limit=limit, name=sample.name)
-    for item in example.media if cache is not None else ():
-        item.encoded = cache.get(item.modality, item.key) if cache is not None else None
-    return example
+    prepared = None if cache is None else cache.items(composition.model)
+    try:
+        return composition.processor.encode(sample.messages, limit=limit, prepared=prepared, name=sample.name)
+    except (MediaError, ContentError) as error:
+        raise DataError(f"{sample.name}: {error}") from error
 
 
 def _encode_media(model: MultimodalLM, items: list[MediaItem], cache: FeatureCache) -> None:
-    """Features the cache lacks, computed as one batch and kept."""
+    """Features the cache lacks, computed as one batch and kept. What is used is what was kept, rounding included, so that
+    a resumed run sees the features of an uninterrupted one."""
     new = [item for item in items if item.encoded is None]
-    if any(p.requires_grad for item in new for p in model.modalities[item.modality].encoder.parameters()):
-        raise RecipeError(
-            "run.cache holds features of frozen encoders, but this stage trains an encoder: remove run.cache"
-        )
     for item, features in zip(new, model.encode(new), strict=True):
-        item.encoded = features
-        cache.put(item, features)
+        item.encoded = cache.put(item, features)
+
+
+def _check(stage: Stage, model: MultimodalLM, cached: bool) -> None:
+    """Raises `RecipeError` for what would stop the run only when it comes to this stage."""
+    select(model, stage.train)
+    for name in stage.objectives:
+        objective(name)
+    for name, part in model.modalities.items():
+        if cached and any(p.requires_grad for p in part.encoder.parameters()):
+            raise RecipeError(
+                f"run.cache holds features of frozen encoders, but stage '{stage.name}' trains inputs.{name}.encoder: "
+                "remove run.cache"
+            )
 
 
 def _freeze_statistics(model: MultimodalLM) -> None:
@@ -186,12 +191,12 @@ def _freeze_statistics(model: MultimodalLM) -> None:
             module.eval()
 
 
-def _require_finite(loss: Tensor, samples: list[Sample], folder: Path) -> None:
-    if torch.isfinite(loss):
+def _require_finite(value: Tensor, what: str, samples: list[Sample], folder: Path) -> None:
+    if torch.isfinite(value):
         return
     file = folder / "bad_batch.json"
     file.write_text(json.dumps([sample.name for sample in samples], indent=1))
-    raise DataError(f"the loss is {float(loss)}: the samples of this batch are listed in {file}")
+    raise DataError(f"the {what} is {float(value)}: the samples of this batch are listed in {file}")
 
 
 class Log:
@@ -210,7 +215,7 @@ class Log:
     def add(
         self,
         stage: Stage,
-        progress: Progress,
+        progress: state.Progress,
         parts: dict[str, tuple[Tensor, Tensor]],
         samples: list[Sample],
         batch: Batch,

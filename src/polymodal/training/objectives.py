@@ -50,6 +50,12 @@ class Step:
             rows = [row[on] for row, on in zip(batch.ids, batch.supervised, strict=True)]
         return [row[:-1].to(self.model.device) for row in rows]
 
+    @cached_property
+    def filler(self) -> Tensor:
+        """The filler's token id, [1]."""
+        ids = self.model.backbone.tokenizer(FILLER, add_special_tokens=False)["input_ids"]
+        return torch.tensor(ids[-1:], device=self.model.device)
+
     def only_item(self, objective: str) -> list[Tensor]:
         """The projected features [N', D] of the one media item each example must have."""
         if self.batch.owner != list(range(len(self.batch.names))):
@@ -66,45 +72,47 @@ def lm(step: Step) -> Loss:
 
 
 def ctc(step: Step) -> Loss:
-    """Classes are the tokens of this batch's transcripts and a blank (the zero vector: its logit is the projector's own
-    bias-free zero). Only these, not the whole vocabulary: exact for the ranking that matters and far cheaper."""
+    """Classes are the tokens of this batch's transcripts and a blank, each a Gaussian around its embedding (see `nearness`);
+    the blank's is the filler's. Only the batch's tokens, not the whole vocabulary: far cheaper, and enough to rank by."""
     features = step.only_item("ctc")
-    answers = step.answers
-    vocabulary, flat = torch.unique(torch.cat(answers), return_inverse=True)
-    table = F.normalize(step.model.backbone.embed(vocabulary).float(), dim=-1)
-    lengths = torch.tensor([len(f) for f in features], device=flat.device)
+    vocabulary, flat = torch.unique(torch.cat(step.answers), return_inverse=True)
+    table = step.model.backbone.embed(torch.cat([step.filler, vocabulary])).float()
     wide = torch.nn.utils.rnn.pad_sequence([f.float() for f in features], batch_first=True)
-    logits = wide @ table.T * CTC_SCALE
-    blank = torch.zeros_like(logits[..., :1])
-    logp = torch.cat([blank, logits], -1).log_softmax(-1).transpose(0, 1)
-    sizes = torch.tensor([len(a) for a in answers], device=flat.device)
+    logp = nearness(wide, table, sharpness=20.0).log_softmax(-1).transpose(0, 1)
+    lengths = torch.tensor([len(f) for f in features], device=flat.device)
+    sizes = torch.tensor([len(a) for a in step.answers], device=flat.device)
     each = F.ctc_loss(logp, flat + 1, lengths, sizes, reduction="none", zero_infinity=True)
-    return Loss(each, sizes.float())
-
-
-CTC_SCALE = 10.0
+    # Without this, outputs grow to ten times an embedding's norm and the frozen backbone cannot read them.
+    scale = table.norm(dim=-1).mean()
+    loud = torch.stack([(f.float().norm(dim=-1) / scale - 1).pow(2).mean() for f in features])
+    return Loss(each + loud * sizes, sizes.float())
 
 
 def align(step: Step) -> Loss:
-    """Position j of an item should lie nearest to the embedding of token j of its answer, among the tokens of this batch;
-    positions behind the answer should say the filler. Nearest by Euclidean distance: with logits (o.e - |e|^2 / 2) / tau,
-    softmax over tokens is the posterior of a Gaussian around each embedding."""
+    """Position j of an item should lie nearest to the embedding of token j of its answer, among the tokens of this batch,
+    and close to it; positions behind the answer should say the filler."""
     features = step.only_item("align")
     length = min(map(len, features))
-    filler = step.model.backbone.tokenizer(FILLER, add_special_tokens=False)["input_ids"]
-    fill = torch.tensor(filler[-1:] * length, device=step.model.device)
+    fill = step.filler.expand(length)
     wanted = torch.stack([torch.cat([answer, fill])[:length] for answer in step.answers])  # [B, length]
     vocabulary, target = torch.unique(wanted, return_inverse=True)
     table = step.model.backbone.embed(vocabulary).float()
-    square = table.pow(2).sum(-1)
     said = torch.stack([f[:length].float() for f in features])
-    logits = (said @ table.T - square / 2) / (square.mean() / SHARPNESS)
-    each = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(len(said), length)
+    which = F.cross_entropy(nearness(said, table, sharpness=10.0).flatten(0, 1), target.flatten(), reduction="none")
+    # Nearest is not near: without this term outputs leave the region in which the frozen backbone reads words.
+    far = (said - table[target]).pow(2).sum(-1) / table.pow(2).sum(-1).mean()
+    each = which.view_as(far) + 2 * far
     return Loss(each.sum(1), torch.full((len(said),), float(length), device=each.device))
 
 
-FILLER = "."
-SHARPNESS = 10.0
+def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
+    """Logits [..., V] of the rows of `table` [V, D] for x [..., D]: the posterior of equal Gaussians around each row, of a
+    variance that is `sharpness` times smaller than a row's mean square norm."""
+    square = table.pow(2).sum(-1)
+    return (x @ table.T - square / 2) / (square.mean() / sharpness)
+
+
+FILLER = "."  # what positions with nothing to say should say: a token that the backbone reads past
 
 
 OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align}

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import nn
 
 from polymodal.errors import RecipeError, nearest
-from polymodal.model.config import ModelRecipe, Strict, validate
+from polymodal.model.config import ModelRecipe, Strict, model_recipe, validate
+
+Weights = Annotated[dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)]
 
 
 class Stage(Strict):
@@ -24,9 +26,9 @@ class Stage(Strict):
     `batch`: examples per step. `grouping`: batches drawn at once and sorted by length, so that little is padded."""
 
     name: str
-    train: dict[str, float]
-    data: dict[str, float]
-    objectives: dict[str, float] = Field(default_factory=lambda: {"lm": 1.0})
+    train: Weights
+    data: Weights
+    objectives: Weights = Field(default_factory=lambda: {"lm": 1.0})
     steps: int = Field(ge=1)
     batch: int = Field(16, ge=1)
     warmup: int = Field(20, ge=0)
@@ -60,6 +62,7 @@ class TrainRecipe(Strict):
 def train_recipe(data: dict[str, Any], where: str = "recipe") -> TrainRecipe:
     """A validated training recipe. Raises `RecipeError` naming the key and the nearest match."""
     recipe: TrainRecipe = validate(TrainRecipe, data, where)
+    model_recipe(data, where)  # what it asks of a model beyond the schema
     for stage in recipe.stages:
         for name in stage.data:
             if name not in recipe.data:

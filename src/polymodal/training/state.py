@@ -6,20 +6,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from polymodal.errors import CheckpointError, RecipeError
-from polymodal.model.checkpoint import save as save_checkpoint
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import MultimodalLM
 
-if TYPE_CHECKING:
-    from polymodal.training.loop import Progress
+
+@dataclass
+class Progress:
+    """Where a run stands. Saved with every checkpoint; together with the recipe it determines everything to come."""
+
+    stage: int = 0
+    step: int = 0  # steps done in this stage
+    pool: dict[str, Any] = field(default_factory=lambda: {"drawn": 0, "cursors": {}})  # the mix when the pool was drawn
+    taken: int = 0  # batches of the pool already used
+    seconds: float = 0.0
 
 
 @dataclass
@@ -32,11 +39,9 @@ def claim(folder: Path, recipe: dict[str, Any]) -> None:
     """Make `folder` this recipe's. Raises `RecipeError` if it holds a run of another recipe."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.json"
-    text = json.dumps(recipe, indent=1, sort_keys=True)
+    text = json.dumps(recipe, indent=1)  # in its order: of two patterns that match a parameter, the last decides
     if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise RecipeError(
-            f"{folder} holds a run of another recipe: choose another run.folder, or delete it to start anew"
-        )
+        raise RecipeError(f"{folder} holds a run of another recipe: choose another run.folder, or delete it to start anew")
     staging = file.with_suffix(".part")
     staging.write_text(text, encoding="utf-8")
     os.replace(staging, file)
@@ -45,12 +50,12 @@ def claim(folder: Path, recipe: dict[str, Any]) -> None:
 def save(
     folder: Path, model: MultimodalLM, trained: set[str], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """The parameters that this stage or an earlier one `trained`, optimizer moments, random state and progress,
-    atomically."""
+    """The parameters that this stage or an earlier one `trained`, running statistics, optimizer moments, random state and
+    progress, atomically."""
     from safetensors.torch import save_file
 
     tensors = {f"weight/{name}": p.detach() for name, p in model.named_parameters() if name in trained}
-    tensors.update({f"weight/{name}": b for name, b in model.inputs.named_buffers(prefix="inputs") if ".projector." in name})
+    tensors.update({f"weight/{name}": buffer for name, buffer in model.inputs.named_buffers(prefix="inputs")})
     for i, slot in optimizer.state_dict()["state"].items():
         tensors.update({f"optimizer/{i}/{key}": torch.as_tensor(value) for key, value in slot.items()})
     tensors["random"] = torch.get_rng_state()
@@ -59,8 +64,8 @@ def save(
     staging.mkdir()
     save_file({key: value.clone().contiguous() for key, value in tensors.items()}, staging / "tensors.safetensors")
     (staging / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
+    if final.exists():  # if it does not, a kill has left `old` as the only checkpoint
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(final, old)
     os.replace(staging, final)
     shutil.rmtree(old, ignore_errors=True)
@@ -99,12 +104,13 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, resumed: Resumed) -> Non
     torch.set_rng_state(resumed.tensors["random"])
 
 
-def write_model(composition: Composition, folder: Path) -> None:
-    """The finished model: projectors rounded to float16, in memory as on disk, so that what was measured is what is
-    shipped."""
+def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
+    """The finished model: projectors that were `trained` are rounded to float16, in memory as on disk, so that what was
+    measured is what is shipped."""
     with torch.no_grad():
-        for part in composition.model.modalities.values():
+        for name, part in composition.model.modalities.items():
+            learned = any(parameter.startswith(f"inputs.{name}.projector.") for parameter in trained)
             for tensor in part.projector.state_dict().values():
-                if tensor.is_floating_point():
+                if learned and tensor.is_floating_point():
                     tensor.copy_(tensor.half().to(tensor.dtype))
-    save_checkpoint(composition, folder, dtype=torch.float16)
+    composition.save(folder, dtype=torch.float16)

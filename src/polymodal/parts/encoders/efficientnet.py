@@ -3,6 +3,7 @@ encoder that runs in 40 ms on one core."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.encoders.tiles import Tiles, views
-from polymodal.parts.sources import locate
+from polymodal.parts.sources import locate, read_tensors
 
 SIZES = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}
 
@@ -37,9 +38,7 @@ class EfficientNetLite(Encoder):
         self.size, self.tiles, self.pooled = SIZES[variant], tiles, features == "pooled"
         self.network = EfficientNet.from_name(variant)
         if path is not None:
-            from safetensors.torch import load_file
-
-            self.network.load_state_dict(load_file(f"{locate(path)}/model.safetensors"))
+            read_tensors(Path(locate(path)) / "model.safetensors", self.network)
 
     def prepare(self, media: Any) -> Inputs:
         """A `PIL.Image` -> pixel_values [views, 3, S, S], scaled (x - 127) / 128 as these weights were trained."""

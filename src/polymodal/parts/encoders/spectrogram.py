@@ -11,14 +11,18 @@ from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
+_TOWER = {r"^audio_model\.": ""}  # where checkpoints of the whole of CLAP keep their tower
+
 
 class SpectrogramAudio(Encoder):
-    """`path` or `config`. `prepare` takes 16 kHz samples, resamples where the encoder wants another rate, and pads or
-    cuts to the encoder's window (AST: 10.24 s, CLAP: 10 s)."""
+    """`path` or `config`; the checkpoint's own preprocessing is saved with it. `prepare` takes 16 kHz samples, resamples
+    where the encoder wants another rate, and pads or cuts to the encoder's window (AST: 10.24 s, CLAP: 10 s)."""
 
     modality = "audio"
 
-    def __init__(self, path: str | None = None, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, config: dict[str, Any] | None = None, preprocessor: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
         import transformers
 
@@ -32,22 +36,23 @@ class SpectrogramAudio(Encoder):
         if self.kind not in classes:
             raise RecipeError(f"encoder 'spectrogram' takes {' or '.join(classes)}, not '{self.kind}'")
         if path is not None:
-            self.network = load_strictly(classes[self.kind], path, "encoder", config=settings)
+            self.network = load_strictly(classes[self.kind], path, "encoder", config=settings, key_mapping=_TOWER)
             self.extractor = pretrained(transformers.AutoFeatureExtractor, path, "encoder.path")
         else:
             self.network = classes[self.kind](settings)
-            self.extractor = self._extractor(settings)
+            self.extractor = self._extractor(settings, preprocessor)
         self.width = settings.hidden_size
-        self.options = {"config": settings.to_dict()}
+        self.options = {"config": settings.to_dict(), "preprocessor": self.extractor.to_dict()}
 
-    def _extractor(self, settings: Any) -> Any:
+    def _extractor(self, settings: Any, saved: dict[str, Any] | None) -> Any:
+        """The extractor of a random encoder, or the one saved with a checkpoint (mean and scale differ between them)."""
         import transformers
 
         if self.kind == "clap_audio_model":
-            return transformers.ClapFeatureExtractor(feature_size=settings.num_mel_bins, truncation="rand_trunc")
-        return transformers.ASTFeatureExtractor(
-            max_length=settings.max_length, num_mel_bins=settings.num_mel_bins, sampling_rate=16000
-        )
+            options = saved or {"feature_size": settings.num_mel_bins, "truncation": "rand_trunc"}
+            return transformers.ClapFeatureExtractor(**options)
+        options = saved or {"max_length": settings.max_length, "num_mel_bins": settings.num_mel_bins}
+        return transformers.ASTFeatureExtractor(**options)
 
     def prepare(self, media: Any) -> Inputs:
         """Float32 mono samples [S] at 16 kHz -> the extractor's spectrogram."""

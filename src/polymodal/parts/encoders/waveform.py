@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
@@ -24,6 +24,9 @@ class WaveformAudio(Encoder):
         import transformers
 
         settings = transformers_config(path, config, "encoder")
+        if not hasattr(settings, "conv_stride"):
+            kind = settings.model_type
+            raise RecipeError(f"encoder 'waveform' takes HuBERT, Wav2Vec2, WavLM and their like, not '{kind}'")
         if path is not None:
             self.network = load_strictly(transformers.AutoModel, path, "encoder", config=settings)
             extractor = pretrained(transformers.AutoFeatureExtractor, path, "encoder.path")

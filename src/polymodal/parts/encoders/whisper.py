@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
@@ -27,6 +28,8 @@ class WhisperSpeech(Encoder):
         from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperModel
 
         settings = transformers_config(path, config, "encoder")
+        if settings.model_type != "whisper":
+            raise RecipeError(f"encoder 'whisper' takes a Whisper checkpoint, not '{settings.model_type}'")
         if path is not None:
             self.network = load_strictly(WhisperModel, path, "encoder", config=settings).encoder
             self.extractor = pretrained(WhisperFeatureExtractor, path, "encoder.path")
@@ -42,7 +45,8 @@ class WhisperSpeech(Encoder):
         hop = 2 * self.extractor.hop_length  # an even number of frames: the encoder's second convolution halves them
         padded = torch.zeros(-(-len(media) // hop) * hop)
         padded[: len(media)] = torch.as_tensor(media)
-        mels = self.extractor(padded.numpy(), sampling_rate=16000, padding="do_not_pad", return_tensors="pt")
+        whole = {"padding": "do_not_pad", "truncation": False}  # the extractor's defaults make every recording 30 s
+        mels = self.extractor(padded.numpy(), sampling_rate=16000, return_tensors="pt", **whole)
         return {"input_features": mels.input_features[0]}
 
     def length(self, inputs: Inputs) -> int:

@@ -23,7 +23,7 @@ class Standardize(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("var", torch.ones(width))
-        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))  # float16, as checkpoints round, ends at 65504
 
     def forward(self, x: Tensor) -> Tensor:  # [S, De]
         if self.training and len(x) > 1:
@@ -41,13 +41,20 @@ class Standardize(nn.Module):
 
 
 class Prefix(InputProjector):
-    """Each feature through a two-layer MLP to `tokens` positions of width D."""
+    """Each feature through a two-layer MLP to `tokens` positions of width D. In training only: `dropout`, and relative
+    Gaussian `noise` on the features."""
 
     def __init__(
-        self, width_in: int, width_out: int, tokens: Positive = 8, hidden: Positive = 1024, dropout: float = 0.0
+        self,
+        width_in: int,
+        width_out: int,
+        tokens: Positive = 8,
+        hidden: Positive = 1024,
+        dropout: float = 0.0,
+        noise: float = 0.0,
     ) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.tokens, self.noise = tokens, noise
         self.standardize = Standardize(width_in)
         self.enter = nn.Linear(width_in, hidden)
         self.leave = nn.Linear(hidden, tokens * width_out)
@@ -58,6 +65,9 @@ class Prefix(InputProjector):
         return n * self.tokens
 
     def forward(self, features: Features) -> list[Tensor]:
-        x = self.drop(self.standardize(torch.cat(features.tokens)))
+        x = torch.cat(features.tokens)
+        if self.training and self.noise:
+            x = x * (1 + self.noise * torch.randn_like(x))
+        x = self.drop(self.standardize(x))
         x = self.leave(self.drop(nn.functional.gelu(self.enter(x))))
         return [rows.reshape(rows.shape[0] * self.tokens, -1) for rows in x.split([len(f) for f in features.tokens])]

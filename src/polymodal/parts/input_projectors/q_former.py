@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from polymodal.errors import RecipeError
 from polymodal.parts.base import Features, InputProjector
 from polymodal.parts.input_projectors.mlp import Positive
 from polymodal.parts.input_projectors.padding import pad
@@ -27,6 +28,8 @@ class QFormer(InputProjector):
         super().__init__()
         from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
+        if hidden % heads:
+            raise RecipeError(f"q-former: 'heads' must divide 'hidden', and {heads} does not divide {hidden}")
         config = Blip2QFormerConfig(
             hidden_size=hidden,
             num_hidden_layers=depth,

@@ -1,0 +1,49 @@
+"""What `make demo` shows: polymodal-nano answers about a photograph and a recording that it was not trained on."""
+
+from __future__ import annotations
+
+import time
+
+START = time.perf_counter()  # before the heavy imports: a person waits for those too
+
+from pathlib import Path  # noqa: E402
+
+from rich.console import Console  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+KINDS = "bird, mammal, insect, fish, fruit, vegetable, flower, tree, vehicle, clothing, tool, musical instrument"
+ASKED = [
+    (f"Which of these is it: {KINDS}?", "image", "cat.jpg"),
+    ("What is this?", "image", "cat.jpg"),
+    ("What is this?", "image", "coffee.jpg"),
+    ("Repeat what you hear.", "audio", "sentence.flac"),
+]
+
+
+def main() -> None:
+    from transformers.utils import logging
+
+    import polymodal
+
+    logging.disable_progress_bar()
+    console = Console(highlight=False)
+    model = polymodal.load("nano")
+    first = True
+    for question, kind, name in ASKED:
+        media = {"images" if kind == "image" else "audio": [HERE / name]}
+        console.print(f"\n[bold]{question}[/]  [dim]{HERE.name}/{name}[/]")
+
+        def write(text: str) -> None:
+            nonlocal first
+            if first:
+                console.print(f"[dim](first word {time.perf_counter() - START:.1f} s after the command)[/]")
+                first = False
+            console.print(text, end="", markup=False, style="green")
+
+        model.ask(question, **media, on_text=write)
+        console.print()
+    console.print("\nTry your own: [bold].venv/bin/polymodal ask 'What is this?' --image FILE[/], or [bold]polymodal chat[/].")
+
+
+if __name__ == "__main__":
+    main()

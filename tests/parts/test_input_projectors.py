@@ -1,0 +1,172 @@
+"""Every input projector: lengths known beforehand, items independent of their batch, gradients everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from polymodal.errors import RecipeError
+from polymodal.parts.base import Features, InputProjector, build
+from polymodal.parts.input_projectors import INPUT_PROJECTORS
+
+IN, OUT = 12, 8
+PROJECTORS: dict[str, dict[str, Any]] = {
+    "linear": {"kind": "linear"},
+    "linear, stacked": {"kind": "linear", "stack": 4, "norm": True},
+    "mlp": {"kind": "mlp"},
+    "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True},
+    "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
+    "pixel-shuffle": {"kind": "pixel-shuffle"},
+    "pixel-shuffle, by 3": {"kind": "pixel-shuffle", "ratio": 3, "depth": 2, "hidden": 10},
+    "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
+    "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
+}
+
+
+def make(name: str) -> InputProjector:
+    torch.manual_seed(0)
+    return build("projector", INPUT_PROJECTORS, PROJECTORS[name], IN, OUT).eval()
+
+
+def lengths(name: str) -> list[int]:
+    return [side * side for side in range(1, 8)] if name.startswith("pixel") else list(range(1, 61))
+
+
+def items(name: str, seed: int = 0) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, IN, generator=generator) for n in lengths(name)]
+
+
+@pytest.fixture(scope="module", params=PROJECTORS)
+def named(request):
+    return request.param, make(request.param)
+
+
+def test_every_projector_of_the_house_is_tested():
+    assert {options["kind"] for options in PROJECTORS.values()} == set(INPUT_PROJECTORS)
+
+
+def test_length_is_what_is_emitted(named):
+    name, projector = named
+    with torch.no_grad():
+        out = projector(Features(items(name)))
+    assert [tuple(rows.shape) for rows in out] == [(projector.length(n), OUT) for n in lengths(name)]
+
+
+def test_an_item_does_not_depend_on_its_neighbours(named):
+    """Above all not on their lengths: the padding of a batch must reach nobody."""
+    name, projector = named
+    batch = items(name)
+    with torch.no_grad():
+        for tokens, rows in zip(batch, projector(Features(batch)), strict=True):
+            (alone,) = projector(Features([tokens]))
+            assert torch.allclose(rows, alone, atol=1e-5)
+        for tokens, rows in zip(batch, projector(Features(batch[::-1]))[::-1], strict=True):
+            assert torch.allclose(rows, projector(Features([tokens]))[0], atol=1e-5)
+
+
+def test_every_feature_of_an_item_counts(named):
+    """No feature is dropped on the way: the last one too moves the output, of a short item in a batch of longer ones."""
+    name, projector = named
+    batch = [x.requires_grad_(True) for x in items(name)]
+    short = batch[3]
+    projector(Features(batch))[3].square().sum().backward()
+    assert (short.grad.abs().sum(-1) > 0).all()
+    assert all(x.grad is None or not x.grad.any() for x in batch if x is not short)
+
+
+def test_gradients_reach_every_parameter(named):
+    name, projector = named
+    projector.zero_grad()
+    targets = torch.randn(OUT, generator=torch.Generator().manual_seed(1))
+    sum((rows * targets).square().sum() for rows in projector(Features(items(name)))).backward()
+    for key, parameter in projector.named_parameters():
+        assert parameter.grad is not None, key
+        if not key.endswith(("key.bias", "k_proj.bias")):  # softmax does not see a constant added to all its scores
+            assert parameter.grad.abs().max() > 0, key
+
+
+def test_positions_differ_from_each_other(named):
+    """A projector whose queries start alike gives one position many times."""
+    name, projector = named
+    (rows,) = projector(Features([items(name)[5]]))
+    if len(rows) > 1:
+        distances = torch.cdist(rows, rows) + torch.eye(len(rows)) * 9
+        assert distances.min() > 1e-4
+
+
+def test_stacking_joins_neighbours_and_fills_the_last_group_with_its_last():
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "linear", "stack": 3}, 1, OUT)
+    joined = projector._stack(torch.arange(5.0)[:, None])
+    assert joined.tolist() == [[0, 1, 2], [3, 4, 4]]
+
+
+def test_pixel_shuffle_joins_the_squares_of_a_known_grid():
+    """4 x 4 numbered in reading order: each output position holds one 2 x 2 square, squares in reading order."""
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "pixel-shuffle", "ratio": 2}, 1, OUT)
+    blocks = projector._shuffle(torch.arange(16.0)[:, None])
+    assert blocks.tolist() == [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]
+
+
+def test_pixel_shuffle_repeats_the_edge_of_an_odd_grid():
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "pixel-shuffle", "ratio": 2}, 1, OUT)
+    blocks = projector._shuffle(torch.arange(9.0)[:, None])
+    assert blocks.tolist() == [[0, 1, 3, 4], [2, 2, 5, 5], [6, 7, 6, 7], [8, 8, 8, 8]]
+
+
+def test_pixel_shuffle_keeps_the_whole_width_of_each_feature_together():
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "pixel-shuffle", "ratio": 2}, 2, OUT)
+    blocks = projector._shuffle(torch.arange(8.0).view(4, 2))
+    assert blocks.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 50, 99])
+def test_pixel_shuffle_refuses_what_is_no_square(n):
+    projector = make("pixel-shuffle")
+    with pytest.raises(RecipeError, match=f"square grid.* emits {n} "):
+        projector.length(n)
+    with pytest.raises(RecipeError, match=f"square grid.* emits {n} "):
+        projector(Features([torch.zeros(n, IN)]))
+
+
+def test_prefix_standardises_by_what_it_has_seen():
+    projector = make("prefix").train()
+    seen = torch.randn(500, IN, generator=torch.Generator().manual_seed(3)) * torch.arange(1.0, IN + 1) + 5
+    for chunk in seen.split([100, 7, 393]):
+        projector(Features([chunk]))
+    assert torch.allclose(projector.standardize.mean, seen.mean(0), atol=1e-3)
+    assert torch.allclose(projector.standardize.var, seen.var(0, correction=0), rtol=1e-3)
+    assert int(projector.standardize.count) == 500
+    before = {key: value.clone() for key, value in projector.state_dict().items()}
+    projector.eval()(Features([seen[:50]]))
+    assert all(torch.equal(value, before[key]) for key, value in projector.state_dict().items())
+
+
+def test_prefix_statistics_survive_rounding_to_half_precision():
+    """Checkpoints store projectors in float16, whose largest number is 65504: a long run has seen more items."""
+    projector = make("prefix").train()
+    projector(Features([torch.randn(200, IN)]))
+    projector.standardize.count.fill_(1_000_000)
+    rounded = {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in projector.state_dict().items()}
+    projector.load_state_dict(rounded)
+    projector(Features([torch.randn(200, IN)]))
+    assert all(torch.isfinite(value).all() for value in projector.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"kind": "mlp", "depth": 0}, "depth"),
+        ({"kind": "mlp", "stack": -1}, "stack"),
+        ({"kind": "linear", "depth": 2}, "depth"),
+        ({"kind": "prefix", "tokens": 0}, "tokens"),
+        ({"kind": "pixel-shuffle", "ratio": 0}, "ratio"),
+        ({"kind": "resampler", "latents": "many"}, "latents"),
+        ({"kind": "q-former", "hidden": 16, "heads": 3}, "heads"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_by_name(options, named):
+    with pytest.raises(RecipeError, match=named):
+        build("projector", INPUT_PROJECTORS, options, IN, OUT)

@@ -1,0 +1,234 @@
+"""The command line: answers on stdout, one line and exit code 2 for every bad input, a fast start."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+
+from polymodal import cli
+from tests.conftest import picture, sound
+
+
+@pytest.fixture(scope="module")
+def model(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "model"
+    tiny.save(folder)
+    return folder
+
+
+def run(monkeypatch, capsys, *arguments):
+    """(exit code, stdout, stderr) of one command, in this process."""
+    monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds nothing."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [b"IHDR" + head, b"IDAT" + zlib.compress(b""), b"IEND"]
+    framed = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def wav_header(seconds: float, rate: int = 16000) -> bytes:
+    """A WAV file that claims a duration and holds nothing."""
+    size = int(seconds * rate) * 2
+    form = struct.pack("<IHHIIHH", 16, 1, 1, rate, rate * 2, 2, 16)
+    return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size)
+
+
+def jpeg() -> bytes:
+    out = io.BytesIO()
+    picture(1, (200, 200)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def nan_wav() -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, np.full(8000, np.nan, dtype=np.float32), 16000, format="WAV", subtype="FLOAT")
+    return out.getvalue()
+
+
+BAD_MEDIA = {
+    "missing": ("--image", None, "no such file"),
+    "empty": ("--image", b"", "empty"),
+    "truncated.jpg": ("--image", jpeg()[:400], "truncated"),
+    "text.png": ("--image", b"these are words, not a picture", "not a picture"),
+    "huge.png": ("--image", png_header(20000, 20000), "400 megapixels"),
+    "silent.wav": ("--audio", wav_header(0), ""),
+    "long.wav": ("--audio", wav_header(36000), "36,?000|10 h|600"),
+    "nan.wav": ("--audio", nan_wav(), "NaN|finite"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MEDIA)
+def test_bad_media_is_one_line_that_names_the_file(name, model, tmp_path, monkeypatch, capsys):
+    option, data, reason = BAD_MEDIA[name]
+    file = tmp_path / name
+    if data is not None:
+        file.write_bytes(data)
+    before = sorted(tmp_path.iterdir())
+    code, out, err = run(monkeypatch, capsys, "ask", "what is this?", option, file, "--model", model)
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert name in err
+    assert re.search(reason, err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["ask", "preview"])
+def test_a_model_that_is_not_there_is_one_line(command, tmp_path, monkeypatch, capsys):
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
+    argument = "hi" if command == "ask" else data
+    code, out, err = run(monkeypatch, capsys, command, argument, "--model", tmp_path / "nothing")
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+    assert "polymodal.json" in err
+
+
+@pytest.mark.parametrize("change", ["missing", "extra"])
+def test_a_checkpoint_with_a_missing_or_extra_tensor_is_one_line(change, model, tmp_path, monkeypatch, capsys):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(model, tmp_path / "model")
+    file = folder / "inputs.image.projector.safetensors"
+    state = load_file(file)
+    state.pop("layers.0.bias") if change == "missing" else state.update(extra=torch.zeros(1))
+    save_file(state, file)
+    code, out, err = run(monkeypatch, capsys, "ask", "hi", "--model", folder)
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+    assert ("layers.0.bias' is missing" if change == "missing" else "'extra' is unexpected") in err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("modell", {}, "did you mean 'model'"),
+        ("model.inputs.image.projektor", {}, "did you mean 'projector'"),
+        ("model.inputs.image.projector.deep", 3, "did you mean 'depth'"),
+        ("model.inputs.image.projector.kind", "mpl", "did you mean 'mlp'"),
+        ("model.inputs.image.projector.width_in", 99, "the encoder emits width 24"),
+        ("model.inputs.imag", {}, "did you mean 'image'"),
+    ],
+)
+def test_a_wrong_recipe_names_the_key_and_the_nearest(key, value, says, tiny_recipe, tmp_path, monkeypatch, capsys):
+    recipe = json.loads(json.dumps(tiny_recipe()))
+    node = recipe
+    *path, last = key.split(".")
+    for step in path:
+        node = node[step]
+    if key == "modell":
+        recipe["modell"] = recipe.pop("model")
+    elif key == "model.inputs.imag":
+        node["imag"] = node.pop("image")
+    elif key.endswith("projektor"):
+        node["projektor"] = node.pop("projector")
+    else:
+        node[last] = value
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe))
+    code, out, err = run(monkeypatch, capsys, "compose", file)
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+    assert says in err
+
+
+def test_ask_json_has_the_promised_fields(model, tmp_path, monkeypatch, capsys):
+    picture(1).save(tmp_path / "a.png")
+    soundfile.write(tmp_path / "b.wav", *sound(0.4))
+    media = ["--image", tmp_path / "a.png", "--image", tmp_path / "a.png", "--audio", tmp_path / "b.wav"]
+    code, out, _ = run(monkeypatch, capsys, "ask", "what?", *media, "-m", model, "--json", "--max-new-tokens", "5")
+    answer = json.loads(out)
+    assert code == 0
+    assert set(answer) == {"text", "parts", "timing", "tokens"}
+    assert answer["parts"] == [{"type": "text", "text": answer["text"]}]
+    assert answer["tokens"]["media"] == 16 + 16 + 5
+    assert answer["tokens"]["generated"] <= 5
+    assert answer["timing"]["total"] >= answer["timing"]["first"] > 0
+
+
+def test_ask_prints_the_answer_and_nothing_else(model, tiny, monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, "ask", "what is this?", "-m", model, "--max-new-tokens", "8")
+    from polymodal.model.generation import Sampling
+
+    assert code == 0
+    assert out == tiny.ask("what is this?", sampling=Sampling(max_new_tokens=8)).text + "\n"
+    assert err == ""
+
+
+def test_chat_keeps_a_conversation_and_survives_bad_paths(model, tmp_path, monkeypatch, capsys):
+    picture(1).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_text("words")
+    lines = [f"/image {tmp_path}/a.png", "what is this?", "is it red?", "/image nowhere.png", f"/image {tmp_path}/b.png"]
+    lines += ["and this?", "/history", "/reset", "/history", "/help", "/quit", "never read"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
+    code, out, _ = run(monkeypatch, capsys, "chat", "-m", model, "--max-new-tokens", "4")
+    assert code == 0
+    assert "a.png goes with your next message" in out
+    assert "there is no file 'nowhere.png'" in out
+    assert "not a picture" in out
+    shown, after = out.split("forgotten")
+    assert shown.count("user:") == 2
+    assert "and this?" not in shown.split("user:", 1)[1]
+    assert "user:" not in after
+    assert "/reset" in after
+
+
+def test_compose_shows_every_part_and_what_an_item_costs(tiny_recipe, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(tiny_recipe()))
+    code, out, _ = run(monkeypatch, capsys, "compose", file, "model.inputs.audio.projector.stack=8", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert [row["part"] for row in report["parts"]][0] == "backbone"
+    assert len(report["parts"]) == 5
+    assert report["positions"] == {"image": 16, "audio": 63}
+    assert report["export"]["llava"] is False
+
+
+def test_preview_shows_ignored_supervised_and_media(model, tmp_path, monkeypatch, capsys):
+    picture(1).save(tmp_path / "a.png")
+    content = [{"type": "image_url", "image_url": {"url": "a.png"}}, {"type": "text", "text": "what is this?"}]
+    row = {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": "a red cat"}]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
+    code, out, _ = run(monkeypatch, capsys, "preview", tmp_path / "data.jsonl", "-m", model)
+    assert code == 0
+    assert "⟨image × 16⟩" in out
+    assert "a red cat<|im_end|>" in out
+    assert "supervised" in out
+
+
+def test_help_starts_in_under_a_second():
+    """The best of three: what the program needs, not what else the machine is doing."""
+    best = 99.0
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "polymodal.cli", "--help"], check=True, capture_output=True)
+        best = min(best, time.perf_counter() - began)
+    assert best < 1.0
+
+
+def test_starting_imports_nothing_heavy():
+    script = "import sys, polymodal.cli; print([m for m in ('torch', 'transformers', 'numpy', 'av') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"

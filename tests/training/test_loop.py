@@ -1,0 +1,217 @@
+"""The loop: it learns, it counts tokens, it refuses early, and what it logs is what happened."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import polymodal
+from polymodal.content import assistant, user
+from polymodal.model.composition import Composition
+from polymodal.model.modeling import compose
+from polymodal.model.sequence import collate
+from polymodal.training.data import Sample
+from polymodal.training.loop import Log, Losses, rate, train
+from polymodal.training.objectives import Loss
+from polymodal.training.stage import Stage, train_recipe
+from polymodal.training.state import Progress
+from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, weights
+
+
+def test_loss_falls_when_it_learns_a_few_pictures_by_heart(tiny_recipe, data, tmp_path):
+    patterns = {**PROJECTORS, "backbone.*": 3e-3}
+    learn = stage(train=patterns, steps=60, batch=6, grouping=1, warmup=5, schedule="constant")
+    composition = train(recipe(tiny_recipe(), tmp_path / "run", data, learn, save_every=60))
+    losses = [row["loss"]["lm"] for row in rows_of(tmp_path / "run")]
+    assert losses[0] > 5  # log(number of tokens): it knows nothing
+    assert losses[-1] < 0.3
+    again = polymodal.load(tmp_path / "run" / "model")
+    for model in (composition, again):  # what was trained is what was saved, and it says what it was taught
+        for i, word in enumerate(["a cat", "the red fox", "a dog"]):
+            answer = model.ask("what is this?", images=[str(data["pictures"].parent / f"{i}.png")])
+            assert answer.text == word
+
+
+def test_projectors_alone_learn_through_a_frozen_backbone(tiny_recipe, data, tmp_path):
+    learn = stage(train={"inputs.*.projector.*": 5e-2}, steps=40, batch=6, grouping=1, schedule="constant")
+    train(recipe(tiny_recipe(), tmp_path / "run", data, learn, save_every=40))
+    losses = [row["loss"]["lm"] for row in rows_of(tmp_path / "run")]
+    assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.fixture
+def composition(tiny_recipe):
+    return Composition.from_recipe(tiny_recipe())
+
+
+def conversations():
+    return [
+        [user("what is this?"), assistant("a cat")],
+        [user("hello"), assistant("the quick brown fox jumps over a lazy dog")],
+        [user("?"), assistant("red"), user("and?"), assistant("blue mat")],
+    ]
+
+
+def by_hand(composition, messages):
+    """Summed cross-entropy and number of supervised tokens, by the backbone's own logits."""
+    example = composition.processor.encode(messages)
+    scores = composition.model.backbone.lm(input_ids=example.ids[None]).logits[0].log_softmax(-1)
+    at = example.supervised.nonzero()[:, 0]
+    return -scores[at - 1, example.ids[at]].sum(), len(at)
+
+
+def test_a_steps_loss_is_the_mean_over_all_its_tokens(composition):
+    """Not the mean of the means: a sample of one word weighs one word."""
+    examples = [composition.processor.encode(c) for c in conversations()]
+    with torch.no_grad():
+        loss, parts = Losses(composition.model, {"lm": 1.0})(collate(examples, composition.processor.pad_id))
+        sums, counts = zip(*(by_hand(composition, c) for c in conversations()), strict=True)
+    assert len(set(counts)) == 3
+    assert torch.allclose(loss, sum(sums) / sum(counts), rtol=1e-5)
+    each, tokens = parts["lm"]
+    assert torch.allclose(each, torch.stack(sums), rtol=1e-4)
+    assert tokens.tolist() == list(counts)
+
+
+def test_gradients_are_those_of_the_mean_over_all_tokens(composition):
+    examples = [composition.processor.encode(c) for c in conversations()]
+    Losses(composition.model, {"lm": 1.0})(collate(examples, composition.processor.pad_id))[0].backward()
+    mine = {name: p.grad.clone() for name, p in composition.model.named_parameters() if p.grad is not None}
+    composition.model.zero_grad()
+    sums, counts = zip(*(by_hand(composition, c) for c in conversations()), strict=True)
+    (sum(sums) / sum(counts)).backward()
+    for name, parameter in composition.model.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(mine[name], parameter.grad, atol=1e-6), name
+
+
+def test_objectives_are_summed_with_their_weights(composition, monkeypatch):
+    from polymodal.training import objectives
+
+    def fixed(value):
+        return lambda step: Loss(torch.tensor([value, 3 * value]), torch.tensor([1.0, 1.0]))
+
+    monkeypatch.setattr(objectives, "OBJECTIVES", {"a": fixed(1.0), "b": fixed(10.0)})
+    examples = [composition.processor.encode(c) for c in conversations()[:2]]
+    loss, _ = Losses(composition.model, {"a": 0.5, "b": 2.0})(collate(examples, composition.processor.pad_id))
+    assert loss.item() == pytest.approx(0.5 * 2.0 + 2.0 * 20.0)
+
+
+def test_the_rate_warms_up_and_then_falls_to_nothing():
+    cosine = Stage(**stage(steps=100, warmup=10))
+    rates = [rate(cosine, step) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+    assert rate(Stage(**stage(schedule="constant", warmup=0)), 0) == 1.0
+    assert math.isfinite(rate(Stage(**stage(steps=2, warmup=5)), 1))
+
+
+def test_each_pattern_learns_at_its_own_rate_and_the_last_one_decides(tiny_recipe, data, tmp_path):
+    patterns = {"inputs.*.projector.*": 1e-2, "inputs.image.projector.layers.1.*": 1e-5}
+    learn = stage(train=patterns, steps=1, warmup=0)
+    before = weights(compose(train_recipe(raw_recipe(tiny_recipe(), tmp_path, data)).model))
+    train(recipe(tiny_recipe(), tmp_path / "run", data, learn, save_every=1))
+    after = load_file(tmp_path / "run" / "state" / "tensors.safetensors")
+    fast, slow = (f"inputs.image.projector.layers.{i}.weight" for i in (0, 1))
+    # Adam's first step moves every weight by the learning rate.
+    assert (after[f"weight/{fast}"] - before[fast]).abs().max() == pytest.approx(1e-2, rel=1e-3)
+    assert (after[f"weight/{slow}"] - before[slow]).abs().max() == pytest.approx(1e-5, rel=1e-2)
+
+
+PROMISED = {
+    "stage",
+    "step",
+    "steps",
+    "lr",
+    "loss",
+    "grad_norm",
+    "examples_per_s",
+    "positions_per_s",
+    "data_wait",
+    "padding",
+    "seconds",
+}
+
+
+def test_log_rows_hold_what_is_promised(tiny_recipe, data, tmp_path):
+    mixed = stage(data={"pictures": 1.0, "talk": 1.0}, steps=6, batch=3)
+    seen = []
+    train(recipe(tiny_recipe(), tmp_path / "run", data, mixed, log_every=4), on_log=seen.append)
+    rows = rows_of(tmp_path / "run")
+    assert rows == seen
+    assert [row["step"] for row in rows] == [4, 6]
+    for row in rows:
+        assert set(row) == PROMISED
+        assert row["stage"] == "one"
+        assert row["steps"] == 6
+        assert set(row["loss"]) <= {"lm", "lm/pictures", "lm/talk"}
+        assert {"lm"} < set(row["loss"])
+        assert 0 <= row["data_wait"] < 1
+        assert 0 <= row["padding"] < 1
+        assert row["examples_per_s"] > 0
+    assert rows[0]["lr"] > rows[1]["lr"] > 0
+
+
+def test_the_logged_loss_is_the_mean_over_the_tokens_since_the_last_row(composition, tmp_path):
+    log = Log(tmp_path / "log.jsonl", None)
+    batch = collate([composition.processor.encode(c) for c in conversations()[:2]], composition.processor.pad_id)
+    samples = [Sample([], "1", source="cats"), Sample([], "2", source="dogs")]
+    for sums, counts, norm in [((6.0, 1.0), (3.0, 1.0), 0.5), ((9.0, 4.0), (3.0, 2.0), 0.7), ((0.0, 0.0), (0.0, 0.0), 0.1)]:
+        losses = {"lm": (torch.tensor(sums), torch.tensor(counts))}
+        log.add(Stage(**stage()), Progress(step=1), losses, samples, batch, norm, busy=0.0)
+    log.write(Stage(**stage()), lr=0.1)
+    log.add(Stage(**stage()), Progress(step=2), {"lm": (torch.ones(2), torch.ones(2))}, samples, batch, 0.2, busy=0.0)
+    log.write(Stage(**stage()), lr=0.1)
+    first, second = rows_of(tmp_path)
+    assert first["loss"] == {
+        "lm": pytest.approx(20 / 9, abs=1e-4),
+        "lm/cats": 2.5,
+        "lm/dogs": pytest.approx(5 / 3, abs=1e-4),
+    }
+    assert second["loss"] == {"lm": 1.0, "lm/cats": 1.0, "lm/dogs": 1.0}
+    assert (first["grad_norm"], second["grad_norm"]) == (0.7, 0.2)
+    real, padded = int(batch.mask.sum()), batch.mask.numel()
+    assert first["padding"] == pytest.approx(1 - real / padded, abs=1e-3)
+
+
+def test_how_it_was_made_is_written_into_the_model(tiny_recipe, data, tmp_path):
+    raw = raw_recipe(tiny_recipe(), tmp_path / "run", data, stage(steps=1))
+    raw["about"] = {"name": "a test", "made": datetime.date(2026, 1, 2)}  # YAML reads dates as dates
+    train(train_recipe(raw))
+    about = polymodal.load(tmp_path / "run" / "model").about
+    assert about["name"] == "a test"
+    assert about["made"] == "2026-01-02"
+    assert about["trained"]["recipe"]["stages"][0]["steps"] == 1
+
+
+def test_the_saved_model_is_the_returned_one_bit_for_bit(tiny_recipe, data, tmp_path):
+    composition = train(recipe(tiny_recipe(), tmp_path / "run", data, stage(steps=2)))
+    assert not differing(weights(composition.model), weights(polymodal.load(tmp_path / "run" / "model").model))
+    assert not any(p.requires_grad for p in composition.model.parameters())
+    assert not composition.model.training
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_both_precisions_learn_in_one_process_and_keep_weights_in_float32(tiny_recipe, data, tmp_path, precision):
+    learn = stage(steps=30, batch=6, grouping=1, schedule="constant")
+    composition = train(recipe(tiny_recipe(), tmp_path / "run", data, learn, save_every=30, precision=precision))
+    losses = [row["loss"]["lm"] for row in rows_of(tmp_path / "run")]
+    assert losses[-1] < losses[0] - 0.05
+    assert {p.dtype for p in composition.model.parameters()} == {torch.float32}
+
+
+def test_a_batch_without_media_does_not_stop_a_stage_of_projectors(tiny_recipe, data, tmp_path):
+    """Nothing in it leads to what learns: its step changes nothing, and the run goes on."""
+    mixed = stage(data={"talk": 4.0, "pictures": 1.0}, steps=12, batch=1, grouping=4)
+    train(recipe(tiny_recipe(), tmp_path / "run", data, mixed))
+    rows = rows_of(tmp_path / "run")
+    assert any(set(row["loss"]) == {"lm", "lm/talk"} for row in rows)
+    assert any(set(row["loss"]) == {"lm", "lm/pictures"} for row in rows)
