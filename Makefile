@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread per test process: two processes with two threads each wait for one another.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: demo test setup weights check fast docs corpus train-nano clean
+.PHONY: demo test setup weights weights-nano check fast docs corpus train-nano clean
 
 demo: $(VENV)/.core weights-nano  ## set up, fetch the weights, answer about a picture and a recording
 	@$(BIN)/python examples/demo.py
@@ -40,7 +40,7 @@ weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano
 
 weights: $(VENV)/.dev
-	@$(BIN)/polymodal assets fetch nano tests
+	@$(BIN)/polymodal assets fetch nano nano-corpus
 
 corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 	$(BIN)/polymodal assets fetch nano-corpus

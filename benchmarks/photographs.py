@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/photographs.py
 
 The 206 photographs of the corpus `photos12` and every picture that shares a name with one of them are in no training
-data. Each is asked QUESTION; the answer is the class whose name is likeliest (mean log-likelihood per token). The wording
-was chosen on validation drawings (`--choose` shows that), never on the photographs.
+data. Each is asked QUESTION; the guess is the class with the likeliest answer (log-likelihood of "This is a type of ...").
+The wording was chosen on validation drawings (`--choose` shows that), never on the photographs.
 
 Controls: the majority class; the *blind* model (the picture replaced by the mean feature of all of them); *shuffled*
 pairs; and what the encoder itself can tell: 1-NN on its pooled features among the other photographs (which sees their
@@ -28,9 +28,10 @@ LIST = ", ".join(TWELVE)
 WORDINGS = [
     f"Which of these is it: {LIST}?",
     f"What kind of thing is this? Choose one: {LIST}.",
-    f"Choose the best label: {LIST}.",
-    f"What is shown in the picture? Answer with one of: {LIST}.",
+    "Is this a bird, a mammal, an insect, a fish, a fruit, a vegetable, a flower, a tree, a vehicle, clothing, a tool "
+    "or a musical instrument?",
 ]
+ANSWERS = [f"This is a type of {k}." for k in TWELVE]
 QUESTION = WORDINGS[0]
 
 
@@ -76,7 +77,7 @@ def encode(composition, items) -> list[torch.Tensor]:
 def guess(composition, features, question: str) -> list[str]:
     out = []
     for feature in features:
-        scores = likelihoods(composition, [user(Part("image", media=feature), question)], TWELVE)
+        scores = likelihoods(composition, [user(Part("image", media=feature), question)], ANSWERS)
         out.append(TWELVE[int(scores.argmax())])
     return out
 

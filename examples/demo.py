@@ -42,7 +42,7 @@ def main() -> None:
 
         model.ask(question, **media, on_text=write)
         console.print()
-    console.print("\nTry your own: [bold].venv/bin/polymodal ask 'What is this?' --image FILE[/], or [bold]polymodal chat[/].")
+    console.print("\nYour turn: [bold].venv/bin/polymodal ask 'What is this?' --image FILE[/]")
 
 
 if __name__ == "__main__":

@@ -24,4 +24,3 @@ def load(model: str | Path = "nano") -> Composition:
     from polymodal.model.composition import Composition
 
     return Composition.load(CHECKPOINTS.get(str(model), Path(model)))
-

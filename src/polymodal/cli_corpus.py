@@ -40,6 +40,9 @@ def list_corpora(root: Root = None, as_json: Json = False) -> None:
         }
         for name, corpus in corpora.CORPORA.items()
     ]
+    for name, about in corpora.DERIVED.items():
+        items = corpora.manifest(name, root)["items"] if corpora.is_built(name, root) else None
+        rows.append({"name": name, "about": about, "assets": ["efficientnet-lite0"], "items": items})
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
@@ -76,7 +79,11 @@ def stats(names: BuiltNames = None, root: Root = None, as_json: Json = False) ->
 
     from polymodal import corpora
 
-    chosen = corpora.expand(names) if names else [name for name in corpora.CORPORA if corpora.is_built(name, root)]
+    chosen = (
+        corpora.expand(names)
+        if names
+        else [name for name in (*corpora.CORPORA, *corpora.DERIVED) if corpora.is_built(name, root)]
+    )
     manifests = [corpora.manifest(name, root) for name in chosen]
     if as_json:
         typer.echo(json.dumps(manifests, ensure_ascii=False, indent=2))

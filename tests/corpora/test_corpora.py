@@ -19,7 +19,7 @@ def root(emoji_packages, stamp_tree, tmp_path):
 
 
 def test_nano_is_the_four_corpora_and_an_unknown_name_gets_a_hint():
-    assert corpora.expand(["nano", "emoji"]) == ["emoji", "stamps", "photos12", "sentences"]
+    assert corpora.expand(["nano", "emoji"]) == ["emoji", "stamps", "photos12", "sentences", "class-features"]
     with pytest.raises(DataError, match="did you mean 'stamps'"):
         corpora.expand(["stamp"])
 

@@ -12,8 +12,9 @@ from polymodal.errors import ContentError, DataError
 from polymodal.model.chat_format import FORMATS
 from polymodal.model.processor import Processor
 
-LLAMA3 = (  # trims content, header tokens, no generation prompt of its own beyond the header
-    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}<|im_end|>\n\n{{ m.content | trim }}<|im_end|>{% endfor %}"
+LLAMA3 = (  # trims content; its generation prompt is the header
+    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}<|im_end|>\n\n"
+    "{{ m.content | trim }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant<|im_end|>\n\n{% endif %}"
 )
 GLM = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}"  # the next role ends a turn

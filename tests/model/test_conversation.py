@@ -24,9 +24,7 @@ def fresh(composition, history):
 def test_a_second_turn_answers_as_from_nothing(which, request):
     composition = request.getfixturevalue(which)
     chat = composition.chat(sampling=SHORT)
-    for turn, (question, media) in enumerate(
-        [("what is this?", [picture(1)]), ("a red cat?", []), ("and?", [picture(2)])]
-    ):
+    for turn, (question, media) in enumerate([("what is this?", [picture(1)]), ("a red cat?", []), ("and?", [picture(2)])]):
         answer = chat.ask(question, images=media)
         assert answer.text == fresh(composition, chat.messages[:-1]), turn
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polymodal import assets
-from polymodal.corpora import building, emoji, sentences, stamps
+from polymodal.corpora import building, class_features, emoji, sentences, stamps
 from polymodal.corpora.building import Job, Recipe, Report
 from polymodal.corpora.concepts import concept, exclusions, photo_table, split_of
 from polymodal.corpora.items import CATEGORIES, Item, folder, is_built, manifest, read
@@ -26,6 +26,7 @@ from polymodal.errors import DataError, nearest
 __all__ = [
     "CATEGORIES",
     "CORPORA",
+    "DERIVED",
     "SETS",
     "Item",
     "build",
@@ -78,7 +79,8 @@ CORPORA = {
         sentences.SEED,
     ),
 }
-SETS = {"nano": ("emoji", "stamps", "photos12", "sentences")}
+DERIVED = {class_features.NAME: "Features that the image encoder's own classifier calls by name; after emoji and stamps"}
+SETS = {"nano": ("emoji", "stamps", "photos12", "sentences", class_features.NAME)}
 
 
 def build(name: str, root: Path | None = None, report: Report | None = None) -> Path:
@@ -88,6 +90,8 @@ def build(name: str, root: Path | None = None, report: Report | None = None) -> 
     unknown name or if more than 2 % of the items cannot be made.
     """
     (name,) = expand([name])
+    if name in DERIVED:
+        return class_features.build(root, report)
     corpus = CORPORA[name]
     folders = {asset: assets.path(asset, root=root) for asset in corpus.assets}
     digests = {asset: _digest(assets.digests(asset, root=root)) for asset in corpus.assets}
@@ -100,8 +104,8 @@ def expand(names: Sequence[str]) -> list[str]:
     """Names of corpora, with sets replaced by their members, each once. Raises DataError for an unknown name."""
     found: dict[str, None] = {}
     for name in names:
-        if name not in CORPORA and name not in SETS:
-            raise DataError(f"no corpus '{name}'{nearest(name, [*CORPORA, *SETS])}")
+        if name not in CORPORA and name not in DERIVED and name not in SETS:
+            raise DataError(f"no corpus '{name}'{nearest(name, [*CORPORA, *DERIVED, *SETS])}")
         found |= dict.fromkeys(SETS.get(name, (name,)))
     return list(found)
 

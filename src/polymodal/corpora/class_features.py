@@ -15,10 +15,11 @@ Classes whose name is that of a test photograph are left out, like the pictures 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 KINDS = Path(__file__).with_name("imagenet_kinds.csv")  # id, name, kind: hypernyms of WordNet 3.0, corrected by eye
 NAME = "class-features"
+FILE = "features.safetensors"
+VERSION = 1
 MARGIN = (-1.0, 7.0)  # how far above (below) the best other logit class c ends up: from doubtful to certain
 
 
@@ -59,7 +62,7 @@ class ClassFeatures:
         return (x + distance * self.directions[index]).clamp(min=0)[None]  # features are behind a ReLU
 
 
-def classes(excluded: set[str]) -> list[tuple[int, str, str]]:
+def classes(excluded: Collection[str]) -> list[tuple[int, str, str]]:
     """(class id, name, kind) of every ImageNet class whose name is not excluded."""
     with KINDS.open(encoding="utf-8") as lines:
         rows = [(int(row["id"]), row["name"], row["kind"]) for row in csv.DictReader(lines)]
@@ -86,9 +89,33 @@ def encode(pictures: Sequence[Item], network: str, progress: Callable[[int, int]
     return base
 
 
-def build(folder: Path, base: Tensor, network: str, excluded: set[str]) -> None:
-    """Write the ingredients to `folder`, atomically. `base` [P, De]: pooled features of training pictures. Raises
-    `DataError` if there are too few for a covariance."""
+def build(root: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Make the corpus from the built corpora `emoji` and `stamps` and the asset `efficientnet-lite0`, or do nothing if it
+    was made from these. Returns its folder. Raises `DataError` or `AssetError` with the command that is missing."""
+    from polymodal import assets
+    from polymodal.corpora import items
+    from polymodal.corpora.concepts import exclusions
+
+    home = items.folder(NAME, root)
+    made_of = {name: items.manifest(name, root)["key"] for name in ("emoji", "stamps")}
+    made_of |= assets.digests("efficientnet-lite0", root=root) | {"version": str(VERSION)}
+    key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+    if items.is_built(NAME, root) and items.manifest(NAME, root).get("key") == key:
+        return home
+    network = str(assets.path("efficientnet-lite0", root=root))
+    pictures = [item for name in ("emoji", "stamps") for item in items.read(name, root) if item.split == "train"]
+    names = write(home, encode(pictures, network, progress), network, exclusions())
+    about = {"name": NAME, "key": key, "items": names, "quarantined": 0, "ambiguous": 0}
+    about |= {"bytes": (home / FILE).stat().st_size, "split": {"train": names}, "vendor": {}, "category": {}}
+    staging = home / "manifest.part"
+    staging.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    os.replace(staging, home / "manifest.json")
+    return home
+
+
+def write(folder: Path, base: Tensor, network: str, excluded: Collection[str]) -> int:
+    """Write the ingredients to `folder`, atomically; the number of classes. `base` [P, De]: pooled features of training
+    pictures. Raises `DataError` if there are too few for a covariance."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -108,14 +135,15 @@ def build(folder: Path, base: Tensor, network: str, excluded: set[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     staging = folder / "features.part"
     save_file(tensors, staging, {"classes": json.dumps(chosen)})
-    os.replace(staging, folder / "features.safetensors")
+    os.replace(staging, folder / FILE)
+    return len(chosen)
 
 
 def read(folder: Path) -> ClassFeatures:
     """The ingredients. Raises `DataError` with the command that builds them."""
     from safetensors import safe_open
 
-    file = folder / "features.safetensors"
+    file = folder / FILE
     if not file.is_file():
         raise DataError(f"corpus {NAME} is not built in {folder}; build it with: polymodal corpus build {NAME}")
     with safe_open(file, "pt") as stream:

@@ -20,9 +20,10 @@ def likelihoods(
     options: Sequence[str],
     prepared: dict[str, MediaItem] | None = None,
 ) -> Tensor:
-    """Mean log-likelihood per token [len(options)] of each option as the assistant's next turn, end token included.
+    """Log-likelihood [len(options)] of each option as the assistant's whole next turn, end token included: the sum over its
+    tokens, so that options compete as the answers they are.
 
-    The mean, not the sum: names of many tokens are not punished for being long. A causal backbone reads the prompt once
+    A causal backbone reads the prompt once
     and the options from its cache; a seq2seq one reads the prompt once per option.
     """
     model, processor = composition.model, composition.processor
@@ -31,8 +32,7 @@ def likelihoods(
     if model.backbone.seq2seq:
         out = model(collate(whole, processor.pad_id))
         token = out.logits.log_softmax(-1).gather(-1, out.labels[:, None])[:, 0]
-        sums = torch.zeros(len(options)).index_add(0, out.owner, token)
-        return sums / torch.bincount(out.owner, minlength=len(options))
+        return torch.zeros(len(options)).index_add(0, out.owner, token)
     prompt = processor.encode(messages, generate=True, prepared=prepared)
     return _from_cache(composition, prompt, [_answer(example, len(prompt)) for example in whole])
 
@@ -59,4 +59,4 @@ def _from_cache(composition: Composition, prompt: Example, answers: list[Tensor]
         rest = lm(input_ids=ids, past_key_values=cache, use_cache=True).logits.log_softmax(-1)
         for i, answer in enumerate(answers):
             scores[i] = scores[i] + rest[i, : len(answer) - 1].gather(-1, answer[1:, None]).sum()
-    return torch.stack([score / len(answer) for score, answer in zip(scores, answers, strict=True)])
+    return torch.stack(scores)

@@ -74,8 +74,11 @@ def save(
 
 
 def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
-    """The model of a checkpoint folder, its recipe, and how it was made. Raises `CheckpointError` naming the file or tensor that is wrong, or
-    `AssetError` with the command that fetches a linked part."""
+    """The model of a checkpoint folder, its recipe, and how it was made.
+
+    Raises `CheckpointError` naming the file or tensor that is wrong, or `AssetError` with the command that fetches a
+    linked part.
+    """
     manifest = _manifest(folder)
     recipe = validate(ModelRecipe, manifest.get("recipe"), f"{folder / MANIFEST}: recipe")
     own: dict[str, Path] = {}

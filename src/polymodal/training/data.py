@@ -78,7 +78,8 @@ class MessagesSource:
 
 class Template(Strict):
     """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
-    fields of the item, `{kind}` its broad kind and `{choices}` a shuffled list of kinds that holds it. Items that lack a
+    fields of the item, `{a_concept}` has an article, `{kind}` is its broad kind and `{choices}` a shuffled list of kinds
+    that holds it. Items that lack a
     field the wording uses are not asked it."""
 
     ask: str
@@ -122,7 +123,7 @@ class CorpusSource:
 
         self.name = corpus
         known = set(corpora.Item.model_fields)
-        self.templates = _templates(templates, known | {"kind", "choices"}, f"data '{corpus}'")
+        self.templates = _templates(templates, known | {"kind", "choices", "a_concept"}, f"data '{corpus}'")
         where = where or {}
         for key in where:
             if key not in known:
@@ -158,17 +159,17 @@ class CorpusSource:
     def _fields(item: Any) -> dict[str, Any]:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
         shown = kind(item) if item.modality == "image" else None
-        return {**fields, "kind": shown, "choices": shown}
+        return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
 
 
 class ClassFeaturesSource:
     """Features that the image encoder's own classifier calls by name (`corpora.class_features`): captioned features without
-    pictures. Templates may use `{concept}`, `{kind}` and `{choices}`."""
+    pictures. Templates may use `{concept}`, `{a_concept}`, `{kind}` and `{choices}`."""
 
     def __init__(self, templates: list[dict[str, str]]) -> None:
         from polymodal.corpora import class_features, items
 
-        self.templates = _templates(templates, ("concept", "kind", "choices"), "data 'class-features'")
+        self.templates = _templates(templates, ("concept", "a_concept", "kind", "choices"), "data 'class-features'")
         self.features = class_features.read(items.folder(class_features.NAME))
 
     def __len__(self) -> int:
@@ -176,11 +177,16 @@ class ClassFeaturesSource:
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         template = rng.choice(self.templates)
-        kind = self.features.kinds[index]
-        fields = {"concept": self.features.names[index], "kind": kind, "choices": choices(kind, rng)}
+        name, kind = self.features.names[index], self.features.kinds[index]
+        fields = {"concept": name, "a_concept": with_article(name), "kind": kind, "choices": choices(kind, rng)}
         ready = Part("image", media=self.features.draw(index, rng))
         ask, answer = template.ask.format_map(fields), template.answer.format_map(fields)
         return Sample([user(ready, ask) if ask else user(ready), assistant(answer)], f"class-features:{index}")
+
+
+def with_article(name: str) -> str:
+    """ "a dog", "an owl"."""
+    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
 
 
 SOURCES = {"messages": MessagesSource, "corpus": CorpusSource, "class-features": ClassFeaturesSource}

@@ -63,6 +63,9 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
     autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=run.precision == "bf16")
     composition = Composition(compose(recipe.model), recipe.model)
     model = composition.model.to(accelerator.device)
+    attention = model.backbone.lm.config._attn_implementation
+    if run.attention is not None:
+        model.backbone.lm.set_attn_implementation(run.attention)
     sources = {name: build_source(name, part) for name, part in recipe.data.items()}
     for stage in recipe.stages:
         _check(stage, model, cached=run.cache is not None)
@@ -113,6 +116,7 @@ def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None =
                 state.save(folder, model, trained, optimizer, progress)
         resumed = None
     model.eval().requires_grad_(False)
+    model.backbone.lm.set_attn_implementation(attention)
     composition.about = {
         **recipe.model_dump(mode="json")["about"],
         "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(mode="json", exclude={"model", "run"})},

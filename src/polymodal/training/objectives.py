@@ -50,10 +50,9 @@ class Step:
             rows = [row[on] for row, on in zip(batch.ids, batch.supervised, strict=True)]
         return [row[:-1].to(self.model.device) for row in rows]
 
-    @cached_property
-    def filler(self) -> Tensor:
-        """The filler's token id, [1]."""
-        ids = self.model.backbone.tokenizer(FILLER, add_special_tokens=False)["input_ids"]
+    def token(self, text: str) -> Tensor:
+        """The id of a text that is one token, [1]."""
+        ids = self.model.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids[-1:], device=self.model.device)
 
     def only_item(self, objective: str) -> list[Tensor]:
@@ -72,15 +71,19 @@ def lm(step: Step) -> Loss:
 
 
 def ctc(step: Step) -> Loss:
-    """Classes are the tokens of this batch's transcripts and a blank, each a Gaussian around its embedding (see `nearness`);
-    the blank's is the filler's. Only the batch's tokens, not the whole vocabulary: far cheaper, and enough to rank by."""
+    """Classes are the tokens of this batch's transcripts and a blank, each a Gaussian around its embedding (`nearness`);
+    the blank's is that of a token which no transcript holds. Only the batch's tokens, not the whole vocabulary: far
+    cheaper, and enough to rank by. Raises `DataError` for a transcript of more tokens than its sound has positions."""
     features = step.only_item("ctc")
     vocabulary, flat = torch.unique(torch.cat(step.answers), return_inverse=True)
-    table = step.model.backbone.embed(torch.cat([step.filler, vocabulary])).float()
+    table = step.model.backbone.embed(torch.cat([step.token(BLANK), vocabulary])).float()
     wide = torch.nn.utils.rnn.pad_sequence([f.float() for f in features], batch_first=True)
     logp = nearness(wide, table, sharpness=20.0).log_softmax(-1).transpose(0, 1)
     lengths = torch.tensor([len(f) for f in features], device=flat.device)
     sizes = torch.tensor([len(a) for a in step.answers], device=flat.device)
+    for name, n, positions in zip(step.batch.names, sizes.tolist(), lengths.tolist(), strict=True):
+        if n > positions:
+            raise DataError(f"{name}: a transcript of {n} tokens cannot be aligned to {positions} positions of sound")
     each = F.ctc_loss(logp, flat + 1, lengths, sizes, reduction="none", zero_infinity=True)
     # Without this, outputs grow to ten times an embedding's norm and the frozen backbone cannot read them.
     scale = table.norm(dim=-1).mean()
@@ -93,7 +96,7 @@ def align(step: Step) -> Loss:
     and close to it; positions behind the answer should say the filler."""
     features = step.only_item("align")
     length = min(map(len, features))
-    fill = step.filler.expand(length)
+    fill = step.token(FILLER).expand(length)
     wanted = torch.stack([torch.cat([answer, fill])[:length] for answer in step.answers])  # [B, length]
     vocabulary, target = torch.unique(wanted, return_inverse=True)
     table = step.model.backbone.embed(vocabulary).float()
@@ -112,6 +115,7 @@ def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
     return (x @ table.T - square / 2) / (square.mean() / sharpness)
 
 
+BLANK = "\n"  # what sound between words should be
 FILLER = "."  # what positions with nothing to say should say: a token that the backbone reads past
 
 

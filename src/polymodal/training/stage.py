@@ -40,13 +40,15 @@ class Stage(Strict):
 
 
 class Run(Strict):
-    """`precision: bf16` runs the frozen backbone's products in bfloat16; weights that learn stay in float32."""
+    """`precision: bf16` runs products in bfloat16; weights stay in float32. `attention`: how the backbone attends while it
+    trains (in bfloat16 on a CPU, `eager` is a fifth faster than the default)."""
 
     folder: str
     seed: int = 0
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    attention: Literal["eager", "sdpa"] | None = None
     threads: int | None = Field(None, ge=1)
     cache: str | None = None  # folder of frozen encoder features; absent, they are computed again for every batch
 

@@ -13,12 +13,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.parts.base import Features, InputProjector
+from polymodal.parts.input_projectors.standardize import Standardize
 
 Positive = Annotated[int, Field(ge=1)]
 
 
 class MLP(InputProjector):
-    """LayerNorm (optional), then `depth` linear layers with GELU between. `hidden`: width between layers, D if absent."""
+    """`depth` linear layers with GELU between, `hidden` (or D) wide inside. `norm` standardises the features first."""
 
     def __init__(
         self,
@@ -32,7 +33,7 @@ class MLP(InputProjector):
         super().__init__()
         self.stack, self.normed = stack, norm
         widths = [width_in * stack, *[hidden or width_out] * (depth - 1), width_out]
-        self.norm = nn.LayerNorm(widths[0]) if norm else nn.Identity()
+        self.norm = Standardize(widths[0]) if norm else nn.Identity()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
 
     def length(self, n: int) -> int:

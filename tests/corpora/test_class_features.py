@@ -1,0 +1,84 @@
+"""Captioned features without pictures: what is drawn is what the classifier would call by that name."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from polymodal.corpora import class_features as cf
+from polymodal.corpora.kinds import TWELVE, choices, kind
+from polymodal.errors import DataError
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A classifier of 1,000 random directions and 64 pictures in a space of width 32."""
+    torch.manual_seed(0)
+    network = tmp_path / "network"
+    network.mkdir()
+    save_file({"_fc.weight": torch.randn(1000, 32), "_fc.bias": torch.zeros(1000)}, network / "model.safetensors")
+    base = torch.rand(64, 32) + 4  # far from zero: the ReLU changes nothing
+    cf.write(tmp_path / "corpus", base, str(network), {"goldfish", "school bus"})
+    return cf.read(tmp_path / "corpus")
+
+
+def test_the_classifier_calls_a_drawn_feature_by_its_name(made):
+    rng = random.Random(0)
+    margins = []
+    for index in rng.sample(range(len(made.names)), 40):
+        feature = made.draw(index, rng)
+        assert feature.shape == (1, 32)
+        logits = made.weight @ feature[0] + made.bias
+        others = torch.cat([logits[:index], logits[index + 1 :]])
+        margins.append(float(logits[index] - others.max()))
+    assert sum(m > -1.5 for m in margins) >= 20  # moving along v_c also moves what resembles c
+    assert sum(margins) / len(margins) > -3
+
+
+def test_moving_along_a_direction_raises_its_own_logit_by_as_much(made):
+    gain = (made.weight * made.directions).sum(1)
+    assert torch.allclose(gain, torch.ones_like(gain), atol=1e-3)
+
+
+def test_excluded_names_are_not_taught(made):
+    assert "goldfish" not in made.names
+    assert "school bus" not in made.names
+    assert "tench" in made.names
+    assert len(made.names) == len(made.kinds) == len(made.weight)
+
+
+def test_too_few_pictures_are_refused(tmp_path):
+    with pytest.raises(DataError, match="15 pictures are too few"):
+        cf.write(tmp_path, torch.rand(15, 32), str(tmp_path), set())
+
+
+def test_a_corpus_that_is_not_built_names_the_command(tmp_path):
+    with pytest.raises(DataError, match="polymodal corpus build class-features"):
+        cf.read(tmp_path)
+
+
+def test_a_choice_always_offers_the_answer_among_others():
+    rng = random.Random(0)
+    places = set()
+    for own in [*TWELVE, "flag", "thing"] * 10:
+        offered = choices(own, rng).split(", ")
+        assert offered.count(own) == 1
+        assert 4 <= len(offered) <= 12
+        assert len(set(offered)) == len(offered)
+        places.add(offered.index(own))
+    assert len(places) > 6
+
+
+def test_the_test_photographs_classes_are_kinds():
+    from polymodal.corpora.concepts import photos
+
+    class Photo:
+        source, subgroup = "photos12", ""
+
+        def __init__(self, category):
+            self.category = category
+
+    assert {kind(Photo(p.category)) for p in photos()} == set(TWELVE)
