@@ -74,15 +74,12 @@ def test_the_guides_parts_compose_answer_and_survive_a_checkpoint(encoder, proje
     assert answer.tokens["media"] == positions
     model.save(written / "saved")
     again = Composition.load(written / "saved")
-    assert torch.equal(
-        again.model.features(again_items(again, image))[0], model.model.features(again_items(model, image))[0]
-    )
+    assert torch.equal(projected(again, image), projected(model, image))
 
 
-def again_items(composition: Composition, image: Image.Image):
-    from polymodal.content import Part, user
-
-    return composition.processor.encode([user(Part("image", media=image))], generate=True).media
+def projected(composition: Composition, image: Image.Image) -> torch.Tensor:
+    items = composition.processor.encode([user(Part("image", media=image))], generate=True).media
+    return composition.model.features(items)[0]
 
 
 def test_the_guides_training_learns_colours(written, tokenizer_folder):
