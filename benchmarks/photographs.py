@@ -24,12 +24,10 @@ from polymodal.corpora.kinds import TWELVE, kind
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import accuracy, balanced_accuracy, wilson
 
-LIST = ", ".join(TWELVE)
 WORDINGS = [
-    f"Which of these is it: {LIST}?",
-    f"What kind of thing is this? Choose one: {LIST}.",
-    "Is this a bird, a mammal, an insect, a fish, a fruit, a vegetable, a flower, a tree, a vehicle, clothing, a tool "
-    "or a musical instrument?",
+    "What kind of thing is this?",
+    "What type of thing is this?",
+    f"Which of these is it: {', '.join(TWELVE)}?",
 ]
 ANSWERS = [f"This is a type of {k}." for k in TWELVE]
 QUESTION = WORDINGS[0]

@@ -61,17 +61,19 @@ def repeat(composition, items, batch: int = 16) -> list[str]:
 
 
 @torch.no_grad()
-def whisper(items) -> list[str]:
+def whisper(items, batch: int = 8) -> list[str]:
+    """Whisper's own greedy transcripts."""
     from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     folder = assets.path("whisper-base")
     model = WhisperForConditionalGeneration.from_pretrained(folder, dtype="float32").eval()
     extractor, tokenizer = WhisperFeatureExtractor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     out = []
-    for item in items:
-        features = extractor(media.load_audio(item.path), sampling_rate=16000, return_tensors="pt").input_features
+    for start_ in range(0, len(items), batch):
+        sounds = [media.load_audio(item.path) for item in items[start_ : start_ + batch]]
+        features = extractor(sounds, sampling_rate=16000, return_tensors="pt").input_features
         ids = model.generate(features, language="en", task="transcribe", num_beams=1, do_sample=False)
-        out.append(tokenizer.decode(ids[0], skip_special_tokens=True))
+        out += tokenizer.batch_decode(ids, skip_special_tokens=True)
     return out
 
 

@@ -117,13 +117,13 @@ def test_another_format_is_refused(broken):
 
 @pytest.fixture
 def asset(saved, tmp_path, monkeypatch):
-    """A fetched asset 'llm', its digests recorded when it was fetched."""
+    """A fetched asset 'llm', pinned by its weights."""
     from polymodal import assets
     from polymodal.parts.sources import sha256
 
     folder = shutil.copytree(saved / "backbone", tmp_path / "assets" / "llm")
     monkeypatch.setattr(assets, "path", lambda name: folder)
-    monkeypatch.setattr(assets, "digests", lambda name: {f.name: sha256(f) for f in folder.iterdir()})
+    monkeypatch.setattr(assets, "pin", lambda name: sha256(folder / "model.safetensors"))
     return folder
 
 
@@ -140,7 +140,7 @@ def test_a_linked_part_must_be_the_one_it_was_trained_with(asset, tiny_recipe, t
     assert not (tmp_path / "model" / "backbone").exists()
     assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
     edit(asset / "model.safetensors", lambda s: s["model.norm.weight"].add_(0.1))
-    with pytest.raises(CheckpointError, match="is not the file this checkpoint was made with"):
+    with pytest.raises(CheckpointError, match="is not the one this checkpoint was made with"):
         polymodal.load(tmp_path / "model")
 
 

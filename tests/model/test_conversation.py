@@ -127,6 +127,22 @@ def test_a_failed_turn_leaves_the_history_as_it_was(tiny, monkeypatch):
     assert chat.ask("is it red?").text == fresh(tiny, chat.messages[:-1])
 
 
+def test_a_turn_interrupted_while_it_speaks_leaves_nothing_behind(tiny):
+    """The cache grows while tokens come; a turn that dies in the middle must not lend it to the next."""
+
+    def interrupt(text: str) -> None:
+        raise KeyboardInterrupt
+
+    chat = tiny.chat(sampling=Sampling(max_new_tokens=12))
+    chat.ask("what is this?", images=[picture(1)])
+    before = list(chat.messages)
+    with pytest.raises(KeyboardInterrupt):
+        chat.ask("is it red?", on_text=interrupt)
+    assert chat.messages == before
+    chat.sampling = SHORT
+    assert chat.ask("is it blue?").text == fresh(tiny, chat.messages[:-1])
+
+
 def test_an_empty_turn_is_refused(tiny):
     with pytest.raises(ContentError, match="nothing to answer"):
         tiny.chat().ask("")

@@ -54,10 +54,10 @@ def test_a_source_that_changed_is_refused_by_part_and_file(folder):
     known = sources.digests(str(folder))
     sources.check(str(folder), known, "backbone")
     save_file({"weight": torch.zeros(2, 3)}, folder / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"backbone: .*model.safetensors is not the file"):
+    with pytest.raises(CheckpointError, match=r"backbone: .* is not the one .*model.safetensors"):
         sources.check(str(folder), known, "backbone")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"backbone: .*model.safetensors is not the file"):
+    with pytest.raises(CheckpointError, match=r"backbone: .* is not the one .*model.safetensors"):
         sources.check(str(folder), known, "backbone")
 
 

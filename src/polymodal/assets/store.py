@@ -74,6 +74,12 @@ def digests(name: str, *, root: Path | None = None, catalog: Catalog | None = No
     return {file: entry["sha256"] for file, entry in manifest(folder)["files"].items()}
 
 
+def pin(name: str, *, root: Path | None = None, catalog: Catalog | None = None) -> str:
+    """What a ready asset was made of, as one sha256: its packages' bytes and the converter's version. The same on every
+    machine, where the converted files may differ by a library's version. Raises AssetError if the asset is not ready."""
+    return manifest(path(name, root=root, catalog=catalog))["pin"]
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a ready folder. Raises AssetError if it is missing or no JSON."""
     try:

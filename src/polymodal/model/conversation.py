@@ -84,13 +84,14 @@ class Conversation:
         self._encode_new_media(example)
         before = time.perf_counter() - started  # decoding, rendering and encoding count towards the first token
         printer = _Printer(processor, on_text) if on_text else None
+        cache, self._cache = self._cache, None  # generation extends it in place: if it fails, nobody may trust it
         out = generate(
             model,
             [example],
             self.sampling,
             processor.stop_ids,
             processor.pad_id,
-            cache=self._cache,
+            cache=cache,
             cached=cached,
             on_token=printer,
         )

@@ -41,10 +41,10 @@ def pretrained(cls: Any, path: str, key: str, **options: Any) -> Any:
 
 
 def digests(path: str) -> dict[str, str]:
-    """sha256 of every weight file of a source: `{file: hex}`. A Hub id is looked up in the local Hub cache."""
+    """What identifies a source's weights: `{"pin": hex}` for an asset (its packages' bytes and its converter), otherwise
+    `{file: sha256}` of every weight file. A Hub id is looked up in the local Hub cache."""
     if path.startswith("asset:"):
-        recorded = assets.digests(path.removeprefix("asset:"))
-        return {name: digest for name, digest in recorded.items() if name.endswith(".safetensors")}
+        return {"pin": assets.pin(path.removeprefix("asset:"))}
     folder = Path(locate(path))
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -61,7 +61,7 @@ def check(path: str, expected: dict[str, str], role: str) -> None:
     found = digests(path)
     for name, digest in expected.items():
         if found.get(name) != digest:
-            raise CheckpointError(f"{role}: {path}/{name} is not the file this checkpoint was made with (sha256 differs)")
+            raise CheckpointError(f"{role}: {path} is not the one this checkpoint was made with ({name}: sha256 differs)")
 
 
 def sha256(file: Path) -> str:
