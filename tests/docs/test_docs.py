@@ -8,19 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 import typer
 import yaml
 from PIL import Image
 
+import polymodal
 from polymodal import cli
 from polymodal.content import Part, user
+from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.config import model_recipe
 from polymodal.model.generation import Sampling
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 from polymodal.training.stage import train_recipe
+from tests.conftest import LLAMA, WHISPER, picture, sound
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -77,6 +81,12 @@ def test_the_guides_parts_compose_answer_and_survive_a_checkpoint(encoder, proje
     assert torch.equal(projected(again, image), projected(model, image))
 
 
+@pytest.mark.parametrize(("option", "said"), [({"cels": 4}, "did you mean 'cells'"), ({"cells": "four"}, "'cells'")])
+def test_the_guides_encoder_refuses_what_is_no_option_of_it(option, said, written, tiny_recipe):
+    with pytest.raises(RecipeError, match=said):
+        tiny_with(tiny_recipe, {"kind": "colour_grid.ColourGrid", **option}, {"kind": "linear"})
+
+
 def projected(composition: Composition, image: Image.Image) -> torch.Tensor:
     items = composition.processor.encode([user(Part("image", media=image))], generate=True).media
     return composition.model.features(items)[0]
@@ -116,10 +126,70 @@ def test_every_part_has_a_row_in_the_guide():
         assert f"`{kind}`" in page, kind
 
 
+def small(data: dict, tokenizer: str) -> dict:
+    """A page's recipe with random weights where it names fetched ones, a tiny backbone, and few steps."""
+    data["model"]["backbone"] = {"config": dict(LLAMA), "tokenizer": tokenizer, "chat_format": "chatml"}
+    for part in data["model"]["inputs"].values():
+        if part["encoder"].pop("path", None) and part["encoder"]["kind"] == "whisper":
+            part["encoder"]["config"] = dict(WHISPER)
+    for stage in data.get("stages", []):
+        stage.update(steps=2, batch=2, grouping=1)
+    if "run" in data:
+        data["run"]["cache"] = "features"
+    return data
+
+
+@pytest.fixture
+def reader(written, tiny, tokenizer_folder, monkeypatch):
+    """What a reader of the pages has: their recipes, some media, some data, and a model called nano."""
+    (written / "examples").mkdir()
+    for name in ("cat.jpg", "coffee.jpg", "examples/cat.jpg"):
+        picture(1).save(written / name)
+    soundfile.write(written / "sentence.flac", *sound())
+    rows = blocks(ROOT / "docs/guide/train.md", "json")
+    (written / "cats").mkdir()
+    picture(2).save(written / "cats/1.jpg")
+    (written / "mine.jsonl").write_text(next(iter(rows.values())).splitlines()[0])
+    recipes = {"my.yaml": "compose.md", "mine.yaml": "train.md", "colours.yaml": "add-an-encoder.md"}
+    for name, page in recipes.items():
+        body = next(iter(blocks(ROOT / "docs/guide" / page, "yaml").values()))
+        (written / name).write_text(yaml.safe_dump(small(yaml.safe_load(body), tokenizer_folder)))
+    monkeypatch.setattr(polymodal, "load", lambda model="nano": tiny)
+    return written
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda page: page.stem)
+def test_every_python_block_of_a_page_runs_and_prints_what_its_comments_say(page, reader, capsys):
+    space: dict = {}
+    for title, body in blocks(page, "python").items():
+        if "." in title:  # a file: other blocks import it
+            continue
+        exec(compile(body, f"{page.name}, block {title}", "exec"), space)
+    out = capsys.readouterr().out
+    for said in ("{'image': 49}", "gone.jpg: no such file"):
+        assert (said in page.read_text(encoding="utf-8")) <= (said in out), said
+
+
+def test_the_readmes_python_is_five_lines_and_its_recipe_ten():
+    (code,), (recipe,) = blocks(ROOT / "README.md", "python").values(), blocks(ROOT / "README.md", "yaml").values()
+    assert sum(bool(line) for line in code.splitlines()) == 5
+    assert len(recipe.splitlines()) == 10
+
+
+@pytest.mark.weights
+def test_the_readmes_recipe_composes_from_its_weights():
+    (recipe,) = blocks(ROOT / "README.md", "yaml").values()
+    model = Composition.from_recipe(yaml.safe_load(recipe))
+    assert set(model.model.modalities) == {"image", "audio"}
+    answer = model.ask("What is this?", images=[picture(1)], sampling=Sampling(max_new_tokens=2))
+    assert answer.tokens["media"] == 49
+
+
 def commands():
-    """Every `polymodal ...` line of every page."""
+    """Every `polymodal ...` of every page, in a console or in a sentence."""
     for page in PAGES:
-        for line in re.findall(r"^\$ (?:\S+=\S+ )*(?:\.venv/bin/)?polymodal (.+)$", page.read_text(), re.M):
+        said = r"(?:^\$ (?:\S+=\S+ )*(?:\.venv/bin/)?|`)polymodal ([a-z][^`\n]*)"
+        for line in re.findall(said, page.read_text(encoding="utf-8"), re.M):
             yield pytest.param(line.split("  #")[0], id=f"{page.stem}: {line[:50]}")
 
 
