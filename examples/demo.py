@@ -11,12 +11,10 @@ from pathlib import Path  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-KINDS = "bird, mammal, insect, fish, fruit, vegetable, flower, tree, vehicle, clothing, tool, musical instrument"
 ASKED = [
-    (f"Which of these is it: {KINDS}?", "image", "cat.jpg"),
-    ("What is this?", "image", "cat.jpg"),
-    ("What is this?", "image", "coffee.jpg"),
+    ("What kind of thing is this?", "images", "cat.jpg"),
     ("Repeat what you hear.", "audio", "sentence.flac"),
+    ("What is the capital of France?", "", ""),
 ]
 
 
@@ -30,8 +28,8 @@ def main() -> None:
     model = polymodal.load("nano")
     first = True
     for question, kind, name in ASKED:
-        media = {"images" if kind == "image" else "audio": [HERE / name]}
-        console.print(f"\n[bold]{question}[/]  [dim]{HERE.name}/{name}[/]")
+        media = {kind: [HERE / name]} if kind else {}
+        console.print(f"\n[bold]{question}[/]  [dim]{f'{HERE.name}/{name}' if name else 'no media'}[/]")
 
         def write(text: str) -> None:
             nonlocal first
@@ -42,7 +40,7 @@ def main() -> None:
 
         model.ask(question, **media, on_text=write)
         console.print()
-    console.print("\nYour turn: [bold].venv/bin/polymodal ask 'What is this?' --image FILE[/]")
+    console.print("\nYour turn: [bold].venv/bin/polymodal ask 'What kind of thing is this?' --image FILE[/]")
 
 
 if __name__ == "__main__":

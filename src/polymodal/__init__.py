@@ -2,7 +2,7 @@
 
 >>> import polymodal
 >>> model = polymodal.load("nano")
->>> model.ask("What is this?", images=["cat.jpg"]).text
+>>> model.ask("What kind of thing is this?", images=["cat.jpg"]).text
 """
 
 from __future__ import annotations

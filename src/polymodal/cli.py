@@ -47,7 +47,7 @@ def ask(
 ) -> None:
     """Ask one question about any number of pictures and recordings.
 
-    Example: `polymodal ask "What is this?" --image cat.jpg`
+    Example: `polymodal ask "What kind of thing is this?" --image cat.jpg`
     """
     import json as encoder
 
