@@ -124,7 +124,7 @@ def test_a_checkpoint_with_a_missing_or_extra_tensor_is_one_line(change, model, 
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("modell", {}, "did you mean 'model'"),
+        ("modell", {}, "needs the key 'model' (did you mean 'modell'?)"),
         ("model.inputs.image.projektor", {}, "did you mean 'projector'"),
         ("model.inputs.image.projector.deep", 3, "did you mean 'depth'"),
         ("model.inputs.image.projector.kind", "mpl", "did you mean 'mlp'"),
