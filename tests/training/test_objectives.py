@@ -13,7 +13,7 @@ from polymodal.errors import DataError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
 from polymodal.training import objectives
-from polymodal.training.objectives import FILLER, Step, align, ctc, lm, nearness, objective
+from polymodal.training.objectives import BLANK, FILLER, Step, align, ctc, lm, nearness, objective
 from tests.conftest import T5, picture, sound
 
 
@@ -107,8 +107,8 @@ def test_ctc_is_the_sum_over_all_alignments(composition, monkeypatch):
 
 
 def typical_norm(composition, answer):
-    """The mean norm of the embeddings of an answer's tokens and the filler: features of this norm are not too loud."""
-    table = composition.model.backbone.embed(torch.tensor([*ids(composition, FILLER)[-1:], *answer]))
+    """The mean norm of the embeddings of an answer's tokens and the blank: features of this norm are not too loud."""
+    table = composition.model.backbone.embed(torch.tensor([*ids(composition, BLANK)[-1:], *answer]))
     return table.norm(dim=-1).mean().detach()
 
 

@@ -170,6 +170,9 @@ def _encode(composition: Composition, sample: Sample, limit: int, cache: Feature
 def _encode_media(model: MultimodalLM, items: list[MediaItem], cache: FeatureCache) -> None:
     """Features the cache lacks, computed as one batch and kept. What is used is what was kept, rounding included, so that
     a resumed run sees the features of an uninterrupted one."""
+    for item in items:  # it may have been seen in an earlier batch of the same pool
+        if item.encoded is None:
+            item.encoded = cache.get(item.modality, item.key)
     new = [item for item in items if item.encoded is None]
     for item, features in zip(new, model.encode(new), strict=True):
         item.encoded = cache.put(item, features)
