@@ -26,15 +26,16 @@ from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+# VmHWM, not getrusage: the latter's maximum is inherited from the process that started this one.
 CHILD = """
-import resource, sys
+import sys
 sys.argv = ["polymodal", "ask", "What is this?", "--image", sys.argv[1], "--model", sys.argv[2]]
 from polymodal.cli import app
 try:
     app()
 except SystemExit:
     pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
 """
 
 
