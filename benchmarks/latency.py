@@ -58,7 +58,8 @@ def main() -> None:
         row = {"case": name, **second_turn(model, media, arguments.runs)}
         rows.append(row)
         line[name.replace(" ", "_")] = row["ratio"]
-    show(arguments, "Second turn about the same media", rows, {}) if not arguments.json else None
+    if not arguments.json:
+        show(arguments, "Second turn about the same media", rows, {})
     speed = decoding(composition, arguments.runs)
     memory = ask_memory(arguments.model)
     line |= {

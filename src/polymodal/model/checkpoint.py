@@ -4,9 +4,9 @@
     backbone/                      a transformers folder with its tokenizer
     inputs.image.encoder.safetensors, inputs.image.projector.safetensors, ...
 
-A part that still holds exactly the weights of its source may be *linked*: the folder names the source and the sha256 of
-its files instead of copying them. That is how a trained projector of 4 MB is a whole model. Linked or not, a missing,
-unexpected or misshapen tensor is an error, never a warning.
+A part that still holds exactly the weights of its source may be *linked*: the folder names the source and what
+identifies it (`sources.digests`) instead of copying it. That is how two trained projectors are a whole model.
+Linked or not, a missing, unexpected or misshapen tensor is an error, never a warning.
 """
 
 from __future__ import annotations

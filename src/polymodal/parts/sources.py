@@ -1,8 +1,9 @@
 """Where a part's pretrained weights come from. Decides the three forms of `path` in a recipe, and what proves identity.
 
 `asset:NAME` is a converted package in the cache (`polymodal assets`), an existing folder is itself, anything else is a
-Hub id. A linked source is identified by the sha256 of its weight files, so that a checkpoint which refers to a frozen
-part notices when that part is not the one it was trained with.
+Hub id. A linked source is identified by what it was made of (an asset: its packages' bytes and its converter) or by the
+sha256 of its weight files, so that a checkpoint which refers to a frozen part notices when that part
+is not the one it was trained with.
 """
 
 from __future__ import annotations
