@@ -108,7 +108,7 @@ def preview(
     """Show what the model would see and learn of your data: ignored (dim), supervised (green), media (magenta)."""
     import random
 
-    from polymodal.training.data import MessagesSource
+    from polymodal.training.sources import MessagesSource
 
     source = MessagesSource(str(data))
     processor = _load(model, None).processor

@@ -29,8 +29,8 @@ from polymodal.model.generation import Sampling
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
-from polymodal.training.data import SOURCES
 from polymodal.training.objectives import OBJECTIVES
+from polymodal.training.sources import SOURCES
 from polymodal.training.stage import Run, Stage
 from tests.conftest import LLAMA, picture
 from tests.docs.test_docs import PAGES, ROOT

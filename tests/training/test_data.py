@@ -11,7 +11,8 @@ import pytest
 from polymodal.content import assistant, user
 from polymodal.corpora import Item
 from polymodal.errors import DataError, RecipeError
-from polymodal.training.data import CorpusSource, MessagesSource, Mix, Sample, build_source, by_length
+from polymodal.training.data import Mix, Sample, by_length
+from polymodal.training.sources import CorpusSource, MessagesSource, build_source
 
 RNG = random.Random(0)
 

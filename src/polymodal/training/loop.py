@@ -24,8 +24,9 @@ from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.sequence import Batch, Example, MediaItem, collate
 from polymodal.training import state
 from polymodal.training.cache import FeatureCache
-from polymodal.training.data import Mix, Sample, build_source, by_length
+from polymodal.training.data import Mix, Sample, by_length
 from polymodal.training.objectives import Step, objective
+from polymodal.training.sources import build_source
 from polymodal.training.stage import Stage, TrainRecipe, select
 
 

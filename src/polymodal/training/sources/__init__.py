@@ -1,0 +1,18 @@
+"""Where samples come from. A source is chosen by `kind`: a name of SOURCES, or the dotted path of a user's own class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polymodal.parts.base import build
+from polymodal.training.data import Source
+from polymodal.training.sources.class_features import ClassFeaturesSource
+from polymodal.training.sources.corpus import CorpusSource
+from polymodal.training.sources.messages import MessagesSource
+
+SOURCES = {"messages": MessagesSource, "corpus": CorpusSource, "class-features": ClassFeaturesSource}
+
+
+def build_source(name: str, recipe: dict[str, Any]) -> Source:
+    """A source by name or by the dotted path of a user's own class."""
+    return build(f"data.{name}", SOURCES, recipe)
