@@ -18,6 +18,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "mlp": {"kind": "mlp"},
     "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True},
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
+    "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
     "pixel-shuffle": {"kind": "pixel-shuffle"},
     "pixel-shuffle, by 3": {"kind": "pixel-shuffle", "ratio": 3, "depth": 2, "hidden": 10},
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
@@ -31,6 +32,8 @@ def make(name: str) -> InputProjector:
 
 
 def lengths(name: str) -> list[int]:
+    if name == "pyramid":
+        return [1, 5, 10, 15, 1, 20]
     return [side * side for side in range(1, 8)] if name.startswith("pixel") else list(range(1, 61))
 
 
@@ -170,3 +173,22 @@ def test_prefix_statistics_survive_rounding_to_half_precision():
 def test_options_that_cannot_work_are_refused_by_name(options, named):
     with pytest.raises(RecipeError, match=named):
         build("projector", INPUT_PROJECTORS, options, IN, OUT)
+
+
+def test_a_pyramid_refuses_features_that_are_no_groups():
+    with pytest.raises(RecipeError, match="7 features are no groups of 1 \\+ 4"):
+        make("pyramid").length(7)
+
+
+def test_the_whole_alone_is_projected_as_in_company():
+    projector = make("pyramid")
+    (item,) = items("pyramid")[1:2]
+    alone, company = projector(Features([item[:1], item]))
+    assert torch.allclose(alone, company[:2], atol=1e-6)
+
+
+def test_parts_that_look_alike_are_told_apart_by_their_place():
+    projector = make("pyramid")
+    torch.nn.init.normal_(projector.place)
+    (rows,) = projector(Features([torch.ones(5, IN)]))
+    assert not torch.allclose(rows[2], rows[3])

@@ -41,6 +41,8 @@ def encoder():
         ({"tiles": 2}, 5 * 49),
         ({"features": "pooled"}, 1),
         ({"features": "pooled", "tiles": 2}, 5),
+        ({"features": "pyramid"}, 10),
+        ({"features": "pyramid", "tiles": 2}, 50),
         ({"variant": "efficientnet-lite2"}, 81),
     ],
 )
@@ -123,6 +125,19 @@ def test_pooled_features_are_the_mean_of_the_grid(encoder):
     image = picture(7, (448, 448))
     means = [grid.mean(0) for grid in features(encoder, views(image, 224, 2))]
     assert torch.allclose(features(pooled, [image])[0], torch.stack(means), atol=1e-4)
+
+
+def test_a_pyramid_is_the_mean_of_the_grid_and_of_its_overlapping_cells(encoder):
+    pyramid = make("efficientnet-lite", features="pyramid")
+    pyramid.load_state_dict(encoder.state_dict())
+    image = picture(7, (224, 224))
+    (grid,) = features(encoder, [image])
+    maps = grid.reshape(7, 7, -1)
+    cells = [maps[rows, columns].mean((0, 1)) for rows in CELLS for columns in CELLS]
+    assert torch.allclose(features(pyramid, [image])[0], torch.stack([grid.mean(0), *cells]), atol=1e-4)
+
+
+CELLS = (slice(0, 3), slice(2, 5), slice(4, 7))  # thirds of seven, rounded outwards
 
 
 def test_a_picture_keeps_its_shape():

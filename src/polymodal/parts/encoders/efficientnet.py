@@ -9,17 +9,21 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d as pool
 
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.encoders.tiles import Tiles, views
 from polymodal.parts.sources import locate, read_tensors
 
 SIZES = {"efficientnet-lite0": 224, "efficientnet-lite2": 260}
+CELLS = 3  # of a pyramid's second level, along each side
 
 
 class EfficientNetLite(Encoder):
-    """`features: grid` emits the last feature map (7 x 7 of width 1280), `pooled` its mean: what its own classifier reads.
-    `tiles: n` > 1 adds n x n tiles at full resolution to the whole picture: 1 + n*n views, each with its features."""
+    """`features: grid` emits the last feature map (7 x 7 of width 1280), `pooled` its mean: what its own classifier reads,
+    `pyramid` the mean and behind it the means of 3 x 3 overlapping cells, row by row (spatial pyramid pooling, He et al.,
+    arXiv 1406.4729). `tiles: n` > 1 adds n x n tiles at full resolution to the whole picture: 1 + n*n views, each with its
+    features."""
 
     modality = "image"
     width = 1280
@@ -28,14 +32,14 @@ class EfficientNetLite(Encoder):
         self,
         path: str | None = None,
         variant: Literal["efficientnet-lite0", "efficientnet-lite2"] = "efficientnet-lite0",
-        features: Literal["grid", "pooled"] = "grid",
+        features: Literal["grid", "pooled", "pyramid"] = "grid",
         tiles: Tiles = 1,
     ) -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet
 
         self.options = {"variant": variant, "features": features, "tiles": tiles}
-        self.size, self.tiles, self.pooled = SIZES[variant], tiles, features == "pooled"
+        self.size, self.tiles, self.features = SIZES[variant], tiles, features
         self.network = EfficientNet.from_name(variant)
         if path is not None:
             read_tensors(Path(locate(path)) / "model.safetensors", self.network)
@@ -46,12 +50,15 @@ class EfficientNetLite(Encoder):
         return {"pixel_values": torch.from_numpy((pixels - 127) / 128).permute(0, 3, 1, 2).contiguous()}
 
     def length(self, inputs: Inputs) -> int:
-        return len(inputs["pixel_values"]) * (1 if self.pooled else (-(-self.size // 32)) ** 2)
+        cells = {"grid": (-(-self.size // 32)) ** 2, "pooled": 1, "pyramid": 1 + CELLS**2}
+        return len(inputs["pixel_values"]) * cells[self.features]
 
     def forward(self, items: list[Inputs]) -> Features:
         def run(batch: Inputs) -> Tensor:  # [B, views, 3, S, S] -> [B, N, 1280]
             pixels = batch["pixel_values"]
-            grid = self.network.extract_features(pixels.flatten(0, 1)).flatten(2).transpose(1, 2)
-            return (grid.mean(1) if self.pooled else grid).reshape(len(pixels), -1, self.width)
+            maps = self.network.extract_features(pixels.flatten(0, 1))  # [B * views, 1280, 7, 7]
+            levels = {"grid": [maps], "pooled": [pool(maps, 1)], "pyramid": [pool(maps, 1), pool(maps, CELLS)]}
+            rows = torch.cat([level.flatten(2) for level in levels[self.features]], dim=2).transpose(1, 2)
+            return rows.reshape(len(pixels), -1, self.width)
 
         return Features(run_by_shape(items, run))

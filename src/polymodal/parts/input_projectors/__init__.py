@@ -4,6 +4,7 @@ INPUT_PROJECTORS = {
     "linear": "polymodal.parts.input_projectors.mlp.Linear",
     "mlp": "polymodal.parts.input_projectors.mlp.MLP",
     "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
+    "pyramid": "polymodal.parts.input_projectors.pyramid.Pyramid",
     "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
