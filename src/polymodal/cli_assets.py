@@ -83,7 +83,7 @@ def fetch(
             raise AssetError("name the assets to fetch, or say --all; `polymodal assets list` shows them")
         known = _catalog(catalog)
         for name in list(known.assets) if everything else known.expand(names or []):
-            with _bar(name) as progress:
+            with fetch_bar(name) as progress:
                 folder = assets.fetch(name, progress, catalog=known)
             typer.echo(f"{name}  {folder}")
 
@@ -124,8 +124,8 @@ def _one_line_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Callable]:
-    """One line on stderr: the step, and a bar with bytes where they can be counted."""
+def fetch_bar(name: str) -> Iterator[Callable]:
+    """One line on stderr while an asset is fetched: the step, and a bar with bytes where they can be counted."""
     from rich.progress import BarColumn, DownloadColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Display
 

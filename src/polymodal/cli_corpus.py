@@ -14,9 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
+from polymodal.cli_assets import fetch_bar
+from polymodal.errors import DataError
+
 app = typer.Typer(name="corpus", help="Training data built from fetched packages.", no_args_is_help=True)
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Corpora or sets, such as: nano")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Corpora or sets, such as: nano")]
 BuiltNames = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Corpora; by default all built.")]
 Root = Annotated[Path | None, typer.Option("--root", help="Cache folder, if not the usual one.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
@@ -34,24 +37,22 @@ def list_corpora(root: Root = None, as_json: Json = False) -> None:
     rows: list[dict[str, Any]] = [
         {
             "name": name,
+            "tier": corpus.tier,
             "about": corpus.about,
             "assets": list(corpus.assets),
             "items": corpora.manifest(name, root)["items"] if corpora.is_built(name, root) else None,
         }
-        for name, corpus in corpora.CORPORA.items()
+        for name, corpus in corpora.EVERY.items()
     ]
-    for name, about in corpora.DERIVED.items():
-        items = corpora.manifest(name, root)["items"] if corpora.is_built(name, root) else None
-        rows.append({"name": name, "about": about, "assets": ["efficientnet-lite0"], "items": items})
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("name", "items", "about", "from assets"):
+    for heading in ("name", "tier", "items", "about", "from assets"):
         table.add_column(heading, justify="right" if heading == "items" else "left", no_wrap=heading == "name")
     for row in rows:
         built = "[dim]not built[/]" if row["items"] is None else f"{row['items']:,}"
-        table.add_row(row["name"], built, row["about"], f"[dim]{', '.join(row['assets'])}[/]")
+        table.add_row(row["name"], row["tier"], built, row["about"], f"[dim]{', '.join(row['assets'])}[/]")
     console = Console()
     console.print(table)
     for name, members in corpora.SETS.items():
@@ -59,14 +60,27 @@ def list_corpora(root: Root = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def build(names: Names, root: Root = None) -> None:
-    """Build corpora from their fetched assets. Continues after an interruption; does nothing for what is built.
+def build(
+    names: Names = None,
+    tier: Annotated[str | None, typer.Option(help="All corpora of tier S, M (and S) or L (and S, M).")] = None,
+    root: Root = None,
+) -> None:
+    """Build corpora, fetching what they are made of. Continues after an interruption; does nothing for what is built.
 
-    Example: `polymodal corpus build nano`
+    Example: `polymodal corpus build --tier S`
     """
-    from polymodal import corpora
+    from polymodal import assets, corpora
 
-    for name in corpora.expand(names):
+    if tier is not None and tier not in corpora.TIERS:
+        raise DataError(f"no tier '{tier}' (choose from: {', '.join(corpora.TIERS)})")
+    if not names and tier is None:
+        raise DataError("name the corpora to build, or say --tier; `polymodal corpus list` shows them")
+    chosen = corpora.expand(names or [], tier)
+    for asset in dict.fromkeys(asset for name in chosen for asset in corpora.EVERY[name].assets):
+        if assets.state(asset, root=root) != "ready":
+            with fetch_bar(asset) as progress:
+                assets.fetch(asset, progress, root=root)
+    for name in chosen:
         with _bar(name) as report:
             folder = corpora.build(name, root, report)
         typer.echo(f"{name}  {corpora.manifest(name, root)['items']} items  {folder}")
@@ -79,18 +93,15 @@ def stats(names: BuiltNames = None, root: Root = None, as_json: Json = False) ->
 
     from polymodal import corpora
 
-    chosen = (
-        corpora.expand(names)
-        if names
-        else [name for name in (*corpora.CORPORA, *corpora.DERIVED) if corpora.is_built(name, root)]
-    )
+    chosen = corpora.expand(names) if names else [name for name in corpora.EVERY if corpora.is_built(name, root)]
     manifests = [corpora.manifest(name, root) for name in chosen]
     if as_json:
         typer.echo(json.dumps(manifests, ensure_ascii=False, indent=2))
         return
     console = Console(highlight=False)
     for found in manifests:
-        left_out = f"{found['quarantined']} in quarantine, {found['ambiguous']} dropped as ambiguous"
+        share = found["quarantined"] / max(1, found["items"] + found["quarantined"] + found["ambiguous"])
+        left_out = f"{found['quarantined']} in quarantine ({share:.1%}), {found['ambiguous']} dropped as ambiguous"
         console.print(f"[bold]{found['name']}[/]  {found['items']:,} items, {found['bytes'] / 1e6:.0f} MB; {left_out}")
         for field in _TABLES:
             counts = "  ".join(f"{value} {number:,}" for value, number in found[field].items())
@@ -123,6 +134,24 @@ def show(
     ]
     contact_sheet.save(contact_sheet.sample(items, count, seed), out)
     typer.echo(f"{min(count, len(items))} of {len(items)} items  {out}")
+
+
+@app.command()
+def names(
+    corpora_: Annotated[list[str], typer.Argument(metavar="NAME...", help="Built corpora.")],
+    words: Annotated[int, typer.Option(min=1, help="Leave out names of more words.")] = 3,
+    root: Root = None,
+) -> None:
+    """Print the concepts of the training items, one a line: what a `tags` projector may say.
+
+    Example: `polymodal corpus names emoji emoji-3d > names.txt`
+    """
+    from polymodal import corpora
+
+    found = {
+        item.concept for name in corpora.expand(corpora_) for item in corpora.read(name, root) if item.split == "train"
+    }
+    typer.echo("\n".join(sorted(name for name in found if len(name.split()) <= words)))
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def test_a_tar_member_outside_the_folder_is_refused_by_name(tmp_path):
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
     path = write_tgz(tmp_path / "w.tgz", {"data/passwd": ("../../../etc/passwd", b"")})
-    with pytest.raises(AssetError, match="neither a file nor a link to a neighbour"):
+    with pytest.raises(AssetError, match="neither a file nor a link within the archive"):
         unpack(path, package(), tmp_path / "out")
 
 
@@ -54,6 +54,15 @@ def test_a_link_to_a_neighbour_becomes_a_copy(tmp_path):
     unpack(path, package(strip=1), tmp_path / "out")
     assert files(tmp_path / "out") == {"lib.so.1": b"code", "lib.so.1.2": b"code"}
     assert not (tmp_path / "out" / "lib.so.1").is_symlink()
+
+
+def test_a_link_to_a_kept_file_of_another_folder_becomes_a_copy_and_a_loop_is_refused(tmp_path):
+    members = {"data/a/x.svg": ("../b/y.svg", b""), "data/b/y.svg": ("z.svg", b""), "data/b/z.svg": b"drawn"}
+    unpack(write_tgz(tmp_path / "w.tgz", members), package(strip=1), tmp_path / "out")
+    assert files(tmp_path / "out") == {"a/x.svg": b"drawn", "b/y.svg": b"drawn", "b/z.svg": b"drawn"}
+    loop = write_tgz(tmp_path / "loop.tgz", {"data/a": ("b", b""), "data/b": ("a", b"")})
+    with pytest.raises(AssetError, match="which is no file that is kept"):
+        unpack(loop, package(), tmp_path / "loop")
 
 
 def test_a_pattern_that_matches_nothing_is_refused(tmp_path):

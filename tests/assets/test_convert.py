@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import pickle
 import platform
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.assets import convert, espeak
+from polymodal.assets import convert, espeak, flite
 from polymodal.errors import AssetError
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -169,6 +170,17 @@ def test_the_stand_in_is_a_library_whose_functions_return_zero(tmp_path):
         library.audio_object_missing  # noqa: B018
 
 
+@pytest.mark.skipif(platform.system() != "Linux" or platform.machine() != "x86_64", reason="loads an x86-64 library")
+def test_a_stand_in_answers_for_the_version_it_was_made_with_and_no_other(tmp_path):
+    (tmp_path / "libasound.so.2").write_bytes(espeak.stand_in("libasound.so.2", flite.SOUND_FUNCTIONS, 62, "ALSA_0.9"))
+    library = ctypes.CDLL(str(tmp_path / "libasound.so.2"))
+    versioned = ctypes.CDLL(None).dlvsym
+    versioned.restype, versioned.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+    for name in flite.SOUND_FUNCTIONS:
+        assert versioned(library._handle, name.encode(), b"ALSA_0.9")
+        assert not versioned(library._handle, name.encode(), b"ALSA_1.0")
+
+
 def test_a_processor_without_stand_in_is_refused():
     with pytest.raises(AssetError, match="ELF machine 40"):
         espeak.stand_in("libpcaudio.so.0", espeak.SOUND_FUNCTIONS, 40)
@@ -182,3 +194,35 @@ def test_an_espeak_that_does_not_run_is_refused_in_its_own_words(tmp_path):
     (tmp_path / "kept" / "bin" / "espeak-ng").chmod(0o755)
     with pytest.raises(AssetError, match="espeak-ng does not run on this machine: lacks a voice"):
         convert.convert("espeak-ng", tmp_path / "kept", tmp_path / "ready")
+
+
+def test_a_flite_that_does_not_run_is_refused_in_its_own_words(tmp_path):
+    for part, name in (("bin", "flite"), ("lib", "libflite.so.1")):
+        (tmp_path / "kept" / part).mkdir(parents=True)
+        (tmp_path / "kept" / part / name).write_bytes(struct.pack("<18xH", 62))
+    (tmp_path / "kept" / "bin" / "flite").write_text("#!/bin/sh\necho 'flite: lacks a voice' >&2\nexit 1\n")
+    (tmp_path / "kept" / "bin" / "flite").chmod(0o755)
+    with pytest.raises(AssetError, match="flite does not run on this machine: lacks a voice"):
+        convert.convert("flite", tmp_path / "kept", tmp_path / "ready")
+
+
+def kokoro_files(folder, stated):
+    for number, part in ((1, b"one "), (2, b"two")):
+        (folder / str(number)).mkdir(parents=True)
+        (folder / str(number) / "part.bin").write_bytes(part)
+    (folder / "model.sha256").write_text(stated + "\n")
+    for name in ("vocab.json", "voices_ja.npz"):
+        (folder / name).write_text(name)
+
+
+def test_the_parts_of_kokoro_become_one_model_beside_its_tables(tmp_path):
+    kokoro_files(tmp_path / "kept", hashlib.sha256(b"one two").hexdigest())
+    convert.convert("kokoro", tmp_path / "kept", tmp_path / "ready")
+    assert (tmp_path / "ready" / "model.onnx").read_bytes() == b"one two"
+    assert sorted(file.name for file in (tmp_path / "ready").iterdir()) == ["model.onnx", "vocab.json", "voices_ja.npz"]
+
+
+def test_parts_of_kokoro_that_do_not_join_to_its_model_are_refused(tmp_path):
+    kokoro_files(tmp_path / "kept", hashlib.sha256(b"two one").hexdigest())
+    with pytest.raises(AssetError, match="its 2 parts do not join to the model of sha256"):
+        convert.convert("kokoro", tmp_path / "kept", tmp_path / "ready")

@@ -96,3 +96,16 @@ def test_the_corpora_hold_what_the_catalogue_says():
 @pytest.mark.parametrize("name", ["smollm2-135m-instruct", "efficientnet-lite0", "whisper-base"])
 def test_what_lies_in_the_cache_is_what_was_fetched(name):
     assets.verify(name)
+
+
+def test_flite_speaks_in_four_voices(tmp_path):
+    import soundfile
+
+    folder = assets.path("flite")
+    for voice in ("slt", "rms", "kal16", "awb"):
+        file = tmp_path / f"{voice}.wav"
+        command = [folder / "bin" / "flite", "-voice", voice, "-t", "hello world", "-o", file]
+        subprocess.run(command, env={**os.environ, "LD_LIBRARY_PATH": str(folder / "lib")}, check=True)
+        wave, rate = soundfile.read(file)
+        assert rate == 16_000
+        assert 0.5 < len(wave) / rate < 2.0

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from polymodal.corpora import items as items_module
-from polymodal.corpora import read
+from polymodal.corpora import building, read
 from polymodal.corpora.building import Job, Recipe, run
 from polymodal.corpora.items import Item, manifest
 from polymodal.errors import DataError, MediaError
@@ -53,6 +53,10 @@ def contents(folder):
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+def staged(root):
+    return sorted((root / "staging").iterdir())
+
+
 def test_a_killed_build_publishes_nothing_and_continues_where_it_stopped(tmp_path):
     first = Source(dies_at=61)
     with pytest.raises(KeyboardInterrupt):
@@ -63,7 +67,7 @@ def test_a_killed_build_publishes_nothing_and_continues_where_it_stopped(tmp_pat
     folder = run(RECIPE, second.jobs, tmp_path / "killed")
     assert second.made == list(range(60, 100))  # the pair that was interrupted is made again as a whole
     assert contents(folder) == contents(run(RECIPE, Source().jobs, tmp_path / "whole"))
-    assert not list((tmp_path / "killed" / "staging").iterdir())
+    assert not staged(tmp_path / "killed")
 
 
 def test_a_built_corpus_is_kept_until_its_recipe_changes(tmp_path):
@@ -74,7 +78,7 @@ def test_a_built_corpus_is_kept_until_its_recipe_changes(tmp_path):
     changed = Source(count=50)
     run(Recipe("toy", 1, {"asset": "other digest"}), changed.jobs, tmp_path)
     assert len(changed.made) == len(read("toy", tmp_path)) == 50
-    assert not list((tmp_path / "staging").iterdir())
+    assert not staged(tmp_path)
 
 
 def test_files_staged_for_another_recipe_are_not_used(tmp_path):
@@ -91,12 +95,32 @@ def test_a_damaged_item_is_set_aside_with_its_reason(tmp_path):
     assert rows == [{"id": "i6", "reason": "7: damaged"}, {"id": "i7", "reason": "7: damaged"}]
     assert {found.id for found in read("toy", tmp_path)} == {f"i{n}" for n in range(100)} - {"i6", "i7"}
     assert manifest("toy", tmp_path)["quarantined"] == 2
-    assert not (folder / "deep/6.png").exists()
+
+
+def test_a_build_killed_while_it_packs_starts_packing_again(tmp_path, monkeypatch):
+    def die(*_):
+        (tmp_path / "staging" / "corpora-toy-packed" / "train-00000.tar").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building.shards, "pack", die)
+    with pytest.raises(KeyboardInterrupt):
+        run(RECIPE, Source().jobs, tmp_path)
+    monkeypatch.undo()
+    again = Source()
+    run(RECIPE, again.jobs, tmp_path)
+    assert again.made == []
+    assert len(read("toy", tmp_path)) == 100
+    assert not staged(tmp_path)
 
 
 def test_more_than_two_percent_damaged_stops_the_build(tmp_path):
     with pytest.raises(DataError, match="4 of 100 items could not be made, more than 2%; the last was 20: damaged"):
         run(RECIPE, Source(fails=[7, 20]).jobs, tmp_path)
+
+
+def test_a_corpus_may_state_a_larger_share_of_damaged_items(tmp_path):
+    run(RECIPE, Source(fails=[7, 20]).jobs, tmp_path, share=0.05)
+    assert manifest("toy", tmp_path)["quarantined"] == 4
 
 
 def test_one_picture_with_two_concepts_is_kept_under_the_shorter_name(tmp_path):
@@ -107,10 +131,10 @@ def test_one_picture_with_two_concepts_is_kept_under_the_shorter_name(tmp_path):
     assert manifest("toy", tmp_path)["ambiguous"] == 2
 
 
-@pytest.mark.parametrize("changes", [{"id": "i0"}, {"file": "deep/0.png"}])
-def test_two_items_never_share_an_id_or_a_file(tmp_path, changes):
+@pytest.mark.parametrize("changes", [{"id": "i0"}, {"file": "deep/0.png"}, {"file": "deep/0.jpg"}])
+def test_two_items_never_share_an_id_or_a_key(tmp_path, changes):
     jobs = [Job([item(0), item(1, **changes)], lambda: [b"a", b"b"])]
-    with pytest.raises(DataError, match="two items have the (id i0|file deep/0.png)"):
+    with pytest.raises(DataError, match="two items have the (id i0|file deep/0)"):
         run(RECIPE, lambda: jobs, tmp_path)
 
 
@@ -120,13 +144,18 @@ def test_progress_counts_items(tmp_path):
     assert seen == [(2, 6), (4, 6), (6, 6)]
 
 
-def test_read_gives_absolute_paths_of_what_was_written(tmp_path, monkeypatch):
+def test_what_was_made_is_read_back_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(RECIPE, Source(count=2).jobs, items_module.Path("relative"))
-    found = read("toy", items_module.Path("relative"))
-    assert [one.path.read_bytes() for one in found] == [b"bytes of 0", b"bytes of 1"]
-    assert all(one.path.is_absolute() for one in found)
-    assert found[0].model_copy(update={"path": items_module.Path()}) == item(0)
+    run(RECIPE, Source(count=2).jobs, Path("relative"))
+    found = read("toy", Path("relative"))
+    monkeypatch.chdir("/")
+    assert [one.read() for one in found] == [b"bytes of 0", b"bytes of 1"]
+    assert found[0].model_copy(update={"place": None}) == item(0)
+
+
+def test_an_item_of_no_corpus_says_so():
+    with pytest.raises(DataError, match="i0: belongs to no built corpus"):
+        item(0).read()
 
 
 def test_a_line_that_is_no_item_is_named(tmp_path):

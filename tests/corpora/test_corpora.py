@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import io
+import json
+
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -8,18 +13,24 @@ from polymodal import assets, corpora
 from polymodal.cli_corpus import app
 from polymodal.corpora import contact_sheet, emoji, stamps
 from polymodal.corpora.building import Recipe, run
+from polymodal.corpora.items import QA, Box
+from polymodal.corpora.previews import preview
+from polymodal.corpora.shards import Place
 from polymodal.errors import AssetError, DataError
+
+from ..conftest import sound
 
 
 @pytest.fixture
 def root(emoji_packages, stamp_tree, tmp_path):
-    run(Recipe("emoji", 1), lambda: emoji.jobs(emoji_packages), tmp_path)
+    run(Recipe("emoji", 1), lambda: emoji.jobs("emoji", emoji_packages), tmp_path)
     run(Recipe("stamps", 1), lambda: stamps.jobs(stamp_tree), tmp_path)
     return tmp_path
 
 
-def test_nano_is_the_four_corpora_and_an_unknown_name_gets_a_hint():
-    assert corpora.expand(["nano", "emoji"]) == ["emoji", "stamps", "photos12", "sentences", "class-features"]
+def test_nano_is_a_set_and_an_unknown_name_gets_a_hint():
+    nano = ["emoji", "emoji-3d", "stamps", "photos12", "sentences", "class-features"]
+    assert corpora.expand(["nano", "emoji"]) == nano
     with pytest.raises(DataError, match="did you mean 'stamps'"):
         corpora.expand(["stamp"])
 
@@ -32,7 +43,7 @@ def test_building_without_the_assets_names_the_command_that_gets_them(tmp_path):
 def test_stats_count_splits_and_vendors(root):
     result = CliRunner().invoke(app, ["stats", "--root", str(root)])
     assert result.exit_code == 0
-    assert "emoji  30 items" in result.stdout
+    assert "emoji  24 items" in result.stdout
     assert "openmoji 6" in result.stdout
     assert "photos12" not in result.stdout  # not built
 
@@ -40,13 +51,41 @@ def test_stats_count_splits_and_vendors(root):
 def test_list_says_what_is_built(root):
     result = CliRunner().invoke(app, ["list", "--json", "--root", str(root)])
     assert result.exit_code == 0
-    assert [line.strip() for line in result.stdout.splitlines() if '"items"' in line] == [
-        '"items": 30',
-        '"items": 6',
-        '"items": null',
-        '"items": null',
-        '"items": null',
-    ]
+    items = {row["name"]: row["items"] for row in json.loads(result.stdout)}
+    assert items.keys() == corpora.EVERY.keys()
+    assert {name: count for name, count in items.items() if count is not None} == {"emoji": 24, "stamps": 6}
+
+
+def test_a_tier_includes_the_tiers_below():
+    small, medium, large = (corpora.expand([], tier) for tier in corpora.TIERS)
+    assert set(small) < set(medium) <= set(large) == set(corpora.EVERY)
+    assert {corpora.EVERY[name].tier for name in small} == {"S"}
+    assert corpora.expand(["stamps"], "S") == [*small, "stamps"]
+
+
+def test_building_fetches_what_is_missing_and_nothing_twice(emoji_packages, tmp_path, monkeypatch):
+    here, fetched = {"emojibase"}, []
+
+    def fetch(name, progress, root):
+        fetched.append(name)
+        here.add(name)
+
+    monkeypatch.setattr(assets, "state", lambda name, root: "ready" if name in here else "absent")
+    monkeypatch.setattr(assets, "fetch", fetch)
+    monkeypatch.setattr(assets, "path", lambda name, root: emoji_packages[name])
+    monkeypatch.setattr(assets, "digests", lambda name, root: {})
+    for _ in range(2):
+        result = CliRunner().invoke(app, ["build", "emoji", "--root", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+    assert fetched == ["noto-emoji", "twemoji", "fluent-emoji-flat", "openmoji"]
+    assert result.stdout.startswith("emoji  24 items")
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [([], "or say --tier"), (["--tier", "XL"], "choose from: S, M, L")])
+def test_a_build_of_nothing_or_of_no_tier_is_refused(arguments, reason):
+    result = CliRunner().invoke(app, ["build", *arguments])
+    assert isinstance(result.exception, DataError)
+    assert reason in str(result.exception)
 
 
 def test_show_writes_a_page_of_what_was_asked_for(root, tmp_path):
@@ -68,16 +107,41 @@ def test_an_html_page_is_complete_and_escapes_captions(root, tmp_path):
     assert "<b>" not in page
 
 
-def test_a_page_that_cannot_show_the_items_is_refused(root, tmp_path):
+def test_a_page_of_nothing_or_of_an_unknown_kind_is_refused(root, tmp_path):
     items = corpora.read("stamps", root)
-    recordings = [item.model_copy(update={"modality": "audio"}) for item in items]
+    unseen = [item.model_copy(update={"modality": "depth"}) for item in items]
     for chosen, name, reason in (
         ([], "a.png", "no item to show"),
         (items, "a.gif", "ends in .png or .html"),
-        (recordings, "a.png", "cannot be heard"),
+        (unseen, "a.png", "there is no preview of 'depth'"),
     ):
         with pytest.raises(DataError, match=reason):
             contact_sheet.save(chosen, tmp_path / name)
+
+
+def test_a_page_shows_boxes_questions_recordings_motion_and_text(root, tmp_path):
+    from safetensors.numpy import save
+
+    media = {"audio": io.BytesIO(), "text": b"some words", "imu": save({"samples": np.random.rand(50, 6)})}
+    soundfile.write(media["audio"], *sound(0.5), format="FLAC")
+    media["audio"] = media["audio"].getvalue()
+    drawn = corpora.read("stamps", root)[0]
+    asked = [QA(ask=f"What is {n} & more?", answer=f"answer {n}", type="what") for n in range(10)]
+    items = [drawn.model_copy(update={"boxes": [Box(name="all", xyxy=(20, 20, 200, 200))], "questions": asked})]
+    for modality, data in media.items():
+        (tmp_path / modality).write_bytes(data)
+        place = Place(str(tmp_path / modality), 0, len(data))
+        items.append(drawn.model_copy(update={"modality": modality, "place": place}))
+    contact_sheet.save(items, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:audio/flac;base64,") == 1
+    assert "What is 7 &amp; more?" in page
+    assert "answer 8" not in page
+    assert "and 2 more questions" in page
+    looks = [preview(item, 112) for item in items]
+    assert looks[0].getpixel((10, 50)) == (214, 39, 40)  # the box
+    assert all(len(look.getcolors(112 * 112)) > 1 for look in looks)
 
 
 def test_samples_are_the_same_for_the_same_seed(root):
@@ -95,7 +159,7 @@ def planned(name: str) -> list[corpora.Item]:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", ["emoji", "stamps", "sentences"])
+@pytest.mark.parametrize("name", ["emoji", "emoji-3d", "stamps", "sentences", "openclipart", "maps"])
 def test_no_real_item_of_training_shows_what_a_test_photograph_shows(name):
     photographs = planned("photos12")
     assert len(photographs) == 206

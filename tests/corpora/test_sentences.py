@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import io
 from collections import Counter
 
 import pytest
-import soundfile
 
-from polymodal import assets
-from polymodal.corpora import exclusions, sentences, speech
+from polymodal.corpora import exclusions, sentences
 from polymodal.corpora.concepts import concept
 from polymodal.corpora.sentence_words import PLURALS, SLOTS, UNSEEN
-from polymodal.errors import AssetError, DataError, MediaError
+from polymodal.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -79,43 +76,6 @@ def test_too_few_patterns_for_the_wanted_number_are_reported(monkeypatch):
     monkeypatch.setattr(sentences, "PATTERNS", ["The {animal} is very {mood}."])
     with pytest.raises(DataError, match=r"only \d+ \+ \d+ \+ \d+ different sentences"):
         sentences.generate(train=300)
-
-
-def test_phonemes_become_ids_with_pads_between():
-    table = {"^": [1], "$": [2], "_": [0], ".": [9], "a": [5], "b": [6, 7]}
-    assert speech.ids("ab", ".", table) == [1, 0, 5, 0, 6, 7, 0, 9, 0, 2]
-    with pytest.raises(MediaError, match="does not know the phoneme 'x'"):
-        speech.ids("ax", ".", table)
-
-
-@pytest.mark.parametrize(
-    ("script", "reason"), [("echo one", "answered 1 lines for 2"), ("echo no voice >&2; exit 3", "failed: no voice")]
-)
-def test_a_speller_that_fails_is_refused(tmp_path, script, reason):
-    program = tmp_path / "bin" / "espeak-ng"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    with pytest.raises(DataError, match=reason):
-        speech.phonemes(["One.", "Two."], tmp_path, "en-us")
-
-
-def test_a_folder_without_a_voice_is_refused(tmp_path):
-    with pytest.raises(AssetError, match="expected one voice"):
-        speech.Voice.find(tmp_path, tmp_path)
-
-
-@pytest.mark.weights
-def test_a_chunk_of_speech_is_the_same_each_time_and_16_khz():
-    voice = speech.Voice.find(assets.path("piper-joe"), assets.path("espeak-ng"))
-    said = ["The red bird sat on the hill.", "Where is my blue hat?"]
-    first, second = (list(speech.record(voice, said, seed=3)) for _ in range(2))
-    assert first == second
-    samples, rate = soundfile.read(io.BytesIO(first[0]))
-    assert rate == 16_000
-    assert samples.ndim == 1
-    assert 1.0 < len(samples) / rate < 5.0
-    assert 0.1 < abs(samples).max() <= 1.0
 
 
 def distance(one, two):

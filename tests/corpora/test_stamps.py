@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import pytest
 from PIL import Image
 
@@ -38,7 +40,7 @@ def test_categories_come_from_folders_with_exceptions(items):
 
 
 def test_a_wide_stamp_is_centred_on_a_white_square(items):
-    picture = Image.open(items["animals/birds/stork"].path)
+    picture = Image.open(io.BytesIO(items["animals/birds/stork"].read()))
     assert picture.size == (224, 224)
     assert picture.getpixel((112, 40)) == (255, 255, 255)
     assert picture.getpixel((112, 112)) == (90, 90, 0)
@@ -46,7 +48,7 @@ def test_a_wide_stamp_is_centred_on_a_white_square(items):
 
 
 def test_a_drawn_stamp_is_rendered(items):
-    colours = Image.open(items["animals/birds/cartoon/drawn"].path).getcolors(224 * 224)
+    colours = Image.open(io.BytesIO(items["animals/birds/cartoon/drawn"].read())).getcolors(224 * 224)
     assert (0, 128, 0) in {colour for _, colour in colours}
 
 

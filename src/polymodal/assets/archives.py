@@ -1,12 +1,13 @@
 """Taking members out of package files. Decides which members may be written, and where.
 
-Only regular files and links to a neighbour are ever written, with plain paths that stay inside the target folder; a
-member that would leave it is refused by name (the attack known as zip-slip). Links become copies, so that a ready
-folder is plain files on every file system.
+Only regular files, and links to files that are kept too, are ever written, with plain paths that stay inside the target
+folder; a member that would leave it is refused by name (the attack known as zip-slip). Links become copies, so that a
+ready folder is plain files on every file system.
 """
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 import subprocess
 import tarfile
@@ -32,7 +33,7 @@ _LICENCES = (
 
 
 class _Member(NamedTuple):
-    """One member that is no folder: its checked path, and its bytes or the neighbour it links to (or neither)."""
+    """One member that is no folder: its checked path, and its bytes or the path of the member it links to (or neither)."""
 
     path: str
     data: IO[bytes] | None
@@ -54,7 +55,8 @@ def unpack(archive: Path, package: Package, target: Path) -> None:
 
 def _unpack(archive: Path, package: Package, target: Path) -> None:
     unmatched = set(package.keep)
-    links: list[tuple[Path, Path]] = []
+    links: dict[str, tuple[Path, str]] = {}
+    written: dict[str, Path] = {}
     for member in _members(archive):
         matching = [pattern for pattern in package.keep if fnmatchcase(member.path, pattern)]
         unmatched.difference_update(matching)
@@ -73,14 +75,17 @@ def _unpack(archive: Path, package: Package, target: Path) -> None:
             with path.open("wb") as out:
                 shutil.copyfileobj(member.data, out, 1 << 20)
             path.chmod(0o755 if member.executable else 0o644)
+            written[member.path] = path
         elif member.link:
-            links.append((path, path.with_name(member.link)))  # copied once all files are there
+            links[member.path] = (path, member.link)  # copied once all files are there
         else:
-            raise AssetError(f"{archive.name}: '{member.path}' is neither a file nor a link to a neighbour")
-    for path, original in links:
-        if not original.is_file():
-            raise AssetError(f"{archive.name}: '{path.name}' links to '{original.name}', which is not kept")
-        shutil.copy(original, path)
+            raise AssetError(f"{archive.name}: '{member.path}' is neither a file nor a link within the archive")
+    for path, original in links.values():
+        for _ in links:  # it may be a link itself
+            original = links[original][1] if original in links else original
+        if original not in written:
+            raise AssetError(f"{archive.name}: '{path.name}' links to '{original}', which is no file that is kept")
+        shutil.copy(written[original], path)
     if unmatched:
         raise AssetError(f"{archive.name}: nothing in it matches '{min(unmatched)}'")
 
@@ -109,10 +114,8 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
         path = _checked(archive, info.name)
         if info.isfile():
             yield _Member(path, tar.extractfile(info), executable=bool(info.mode & 0o100))
-        elif info.issym() and "/" not in info.linkname and info.linkname not in ("", ".", ".."):
-            yield _Member(path, None, link=info.linkname)
         elif not info.isdir():
-            yield _Member(path, None)
+            yield _Member(path, None, link=_target(path, info.linkname) if info.issym() else None)
 
 
 def _deb_members(archive: Path) -> Iterator[_Member]:
@@ -125,6 +128,12 @@ def _deb_members(archive: Path) -> Iterator[_Member]:
         dpkg.stdout.read()  # the padding behind the last member; closing early would end dpkg-deb with an error
     if dpkg.returncode != 0:
         raise AssetError(f"{archive.name}: not a readable Debian package")
+
+
+def _target(path: str, link: str) -> str | None:
+    """The path of the member that a link names relative to its own folder; None if it is outside the archive."""
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+    return None if not link or target.startswith(("/", "..")) or target == "." else target
 
 
 def _checked(archive: Path, member: str) -> str:

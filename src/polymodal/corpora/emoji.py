@@ -1,4 +1,5 @@
-"""The corpus `emoji`: about 1,900 emoji drawn by five vendors, named by emojibase. Decides who may be trained on.
+"""The corpora `emoji` and `emoji-3d`: about 1,900 emoji, drawn by four vendors and rendered in 3D by one of them, named by
+emojibase. Decides who may be trained on.
 
 OpenMoji is held out of all training, here and later: it is the one vendor whose drawings resemble nobody else's (the
 nearest picture of another vendor shows the same emoji in 6-10 % of cases; 31-33 % between Noto and Twemoji, 94 %
@@ -22,7 +23,7 @@ from polymodal.corpora.concepts import concept, split_of
 from polymodal.corpora.items import Item
 from polymodal.errors import DataError
 
-VERSION = 2
+VERSION = 3
 HELD_OUT = "openmoji"
 
 
@@ -42,18 +43,24 @@ VENDORS = {
     "fluent-3d": Vendor("fluent-emoji-3d", "MIT", "assets/*.webp"),
     "openmoji": Vendor("openmoji", "CC-BY-SA-4.0", "color/svg/*.svg"),
 }
+MEMBERS = {"emoji": ("noto", "twemoji", "fluent-flat", "openmoji"), "emoji-3d": ("fluent-3d",)}
 
 
-def jobs(folders: Mapping[str, Path]) -> list[Job]:
-    """One job per emoji and vendor. `folders`: the unpacked packages by asset name, `emojibase` and the vendors'.
+def jobs(corpus: str, folders: Mapping[str, Path]) -> list[Job]:
+    """One job per emoji and vendor of MEMBERS. `folders`: the unpacked packages by asset name, of `packages`.
 
     Raises DataError if a package lacks a file or is laid out otherwise.
     """
     try:
-        labels = list(_labels(folders["emojibase"]))
-        return [job for name in VENDORS for job in _vendor_jobs(name, folders, labels)]
+        entries = list(labels(folders["emojibase"]))
+        return [job for name in MEMBERS[corpus] for job in _vendor_jobs(corpus, name, folders, entries)]
     except (FileNotFoundError, KeyError) as error:
-        raise DataError(f"corpus emoji: the packages lack {error}") from error
+        raise DataError(f"corpus {corpus}: the packages lack {error}") from error
+
+
+def packages(corpus: str) -> tuple[str, ...]:
+    """The assets that a corpus of MEMBERS is built from."""
+    return "emojibase", *(VENDORS[name].asset for name in MEMBERS[corpus])
 
 
 def normalised(code: str) -> str:
@@ -61,25 +68,35 @@ def normalised(code: str) -> str:
     return "-".join(part.lstrip("0") for part in code.lower().split("-") if part != "fe0f")
 
 
-def _vendor_jobs(name: str, folders: Mapping[str, Path], labels: list[dict[str, Any]]) -> Iterator[Job]:
+def drawn(name: str, home: Path) -> dict[str, str | Path]:
+    """What a vendor draws by normalised code points: SVG text, or the file of a drawing. `home`: its unpacked package."""
     vendor = VENDORS[name]
-    home = folders[vendor.asset]
     if vendor.layout == "iconify":
-        drawings = {key: partial(pictures.from_svg, svg, f"{name} {key}") for key, svg in _iconify(home)}
-    else:
-        drawings = {normalised(file.stem): partial(pictures.from_file, file) for file in home.glob(vendor.layout)}
+        return dict(_iconify(home))
+    return {normalised(file.stem): file for file in home.glob(vendor.layout)}
+
+
+def _vendor_jobs(corpus: str, name: str, folders: Mapping[str, Path], entries: list[dict[str, Any]]) -> Iterator[Job]:
+    home = folders[VENDORS[name].asset]
+    drawings = {key: _maker(drawing, f"{name} {key}") for key, drawing in drawn(name, home).items()}
     if not drawings:
-        raise DataError(f"corpus emoji: no drawings of {name} in {home}")
-    for entry in labels:
+        raise DataError(f"corpus {corpus}: no drawings of {name} in {home}")
+    for entry in entries:
         if entry["key"] in drawings:
-            yield Job([_item(name, entry)], partial(_one, drawings[entry["key"]]))
+            yield Job([_item(corpus, name, entry)], partial(_one, drawings[entry["key"]]))
+
+
+def _maker(drawing: str | Path, name: str) -> partial[bytes]:
+    if isinstance(drawing, str):
+        return partial(pictures.from_svg, drawing, name)
+    return partial(pictures.from_file, drawing)
 
 
 def _one(make: partial[bytes]) -> Iterator[bytes]:
     yield make()
 
 
-def _item(vendor: str, entry: dict[str, Any]) -> Item:
+def _item(corpus: str, vendor: str, entry: dict[str, Any]) -> Item:
     key = concept(entry["label"])
     split = split_of(key)
     return Item(
@@ -92,7 +109,7 @@ def _item(vendor: str, entry: dict[str, Any]) -> Item:
         tags=entry["tags"],
         group=entry["group"],
         subgroup=entry["subgroup"],
-        source="emoji",
+        source=corpus,
         vendor=vendor,
         licence=VENDORS[vendor].licence,
         split="held-out" if vendor == HELD_OUT else split,
@@ -100,7 +117,7 @@ def _item(vendor: str, entry: dict[str, Any]) -> Item:
     )
 
 
-def _labels(emojibase: Path) -> Iterator[dict[str, Any]]:
+def labels(emojibase: Path) -> Iterator[dict[str, Any]]:
     """Label, tags and classification of every emoji, in Unicode's order."""
     names = json.loads((emojibase / "meta" / "groups.json").read_text("utf-8"))
     for entry in json.loads((emojibase / "en" / "data.json").read_text("utf-8")):

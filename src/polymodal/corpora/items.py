@@ -1,11 +1,12 @@
-"""Items: one picture or recording with its text. Decides the format of a built corpus on disk.
+"""Items: one medium with its text. Decides the format of a built corpus.
 
-    <root>/corpora/NAME/items.jsonl       one item per line, in the order of the builder
+    <root>/corpora/NAME/items.jsonl       one item per line, in the order of the builder, and where its medium lies
+    <root>/corpora/NAME/*.tar             the media and the items again, as WebDataset has them; see shards.py
     <root>/corpora/NAME/quarantine.jsonl  what could not be made, with the reason
-    <root>/corpora/NAME/manifest.json     counts, builder version, digests of the assets it was built from
-    <root>/corpora/NAME/...               media files, named by `file` of the items
+    <root>/corpora/NAME/manifest.json     counts, builder version, digests of the shards and of the assets it was built from
 
-Pictures are PNG, RGB, 224 x 224 pixels; recordings are FLAC, mono, 16,000 samples per second.
+Drawings are PNG, RGB, 224 x 224 pixels; maps and pictures with questions are PNG of their own size; recordings are FLAC,
+mono, 16,000 samples per second; motion is safetensors, [T, C] in SI units, with rate, units and channels in its metadata.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from polymodal import assets
+from polymodal.corpora import shards
 from polymodal.corpora.concepts import ConceptSplit
 from polymodal.errors import DataError
 
@@ -39,14 +41,47 @@ CATEGORIES = (
 )
 
 
-class Item(BaseModel):
-    """One media file and what is known about it."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+class QA(_Strict):
+    """A question about the item's medium and its answer. `type`: what it takes to answer, such as `count`, for scores
+    by type; `options`: the answers it offers, `answer` among them."""
+
+    ask: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    type: str = Field(min_length=1)
+    options: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _offered(self) -> QA:
+        if self.options is not None and self.answer not in self.options:
+            raise ValueError(f"the answer '{self.answer}' is not among the options")
+        return self
+
+
+class Box(_Strict):
+    """Where something is in a picture. `xyxy`: left, top, right, bottom in pixels; right and bottom are the first column
+    and row outside, so that the width is right - left."""
+
+    name: str = Field(min_length=1)
+    xyxy: tuple[int, int, int, int]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Box:
+        left, top, right, bottom = self.xyxy
+        if not (0 <= left < right and 0 <= top < bottom):
+            raise ValueError(f"{self.xyxy} is no box: left < right and top < bottom are wanted, none below 0")
+        return self
+
+
+class Item(_Strict):
+    """One medium and what is known about it."""
+
     id: str  # unique in its corpus
-    modality: Literal["image", "audio"]
-    file: str  # relative to the folder of the corpus
+    modality: Literal["text", "image", "audio", "video", "points", "imu", "depth", "thermal"]  # content.PART_TYPES
+    file: str = Field(pattern=r"^([^/]+/)*[^/.]+\.[a-z0-9]+$")  # in its shard: KEY.suffix, as WebDataset splits it
     caption: str  # as its source words it
     concept: str  # the key that decides the split: `concepts.concept(caption)`
     category: str | None = None  # one of CATEGORIES
@@ -58,13 +93,21 @@ class Item(BaseModel):
     licence: str
     split: Literal["train", "val", "test", "held-out", "excluded"]
     concept_split: ConceptSplit  # by the concept alone: tells seen from unseen concepts in `held-out`
-    text: str | None = None  # what is spoken
+    text: str | None = None  # what is spoken or written
     voice: str | None = None
-    path: Path = Field(default=Path(), exclude=True)  # absolute; set by `read`
+    questions: list[QA] = Field(default_factory=list)
+    boxes: list[Box] = Field(default_factory=list)
+    place: shards.Place | None = Field(default=None, exclude=True)  # set by `read` of a corpus
+
+    def read(self) -> bytes:
+        """The bytes of the medium, from wherever it lies. Raises DataError if they cannot be read."""
+        if self.place is None:
+            raise DataError(f"{self.id}: belongs to no built corpus, so its {self.modality} is nowhere")
+        return shards.read(self.place)
 
 
 def folder(name: str, root: Path | None = None) -> Path:
-    """Where a corpus lies once it is built."""
+    """Where a corpus lies once it is built here."""
     return (root or assets.root()).absolute() / "corpora" / name
 
 
@@ -74,18 +117,27 @@ def is_built(name: str, root: Path | None = None) -> bool:
 
 
 def read(name: str, root: Path | None = None) -> list[Item]:
-    """The items of a built corpus, with absolute `path`. Raises DataError if it is not built or a line is not an item."""
-    home = _built(name, root)
+    """The items of a corpus, which know where their media lie. `name`: of a corpus that is built here, or the URL of the
+    folder of one that lies elsewhere (`s3://BUCKET/emoji`; whatever fsspec opens).
+
+    Raises DataError if it is not built, cannot be read, or a line is not an item.
+    """
+    home = name.rstrip("/") if "://" in name else str(_built(name, root))
     items = []
-    with (home / "items.jsonl").open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                item = Item.model_validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                field = ".".join(map(str, first["loc"])) or "line"
-                raise DataError(f"{home / 'items.jsonl'}:{number}: {field}: {first['msg']}") from error
-            items.append(item.model_copy(update={"path": home / item.file}))
+    lines = (
+        shards.fetch(f"{home}/items.jsonl").decode("utf-8").rstrip("\n").split("\n")
+    )  # not at other separators in a text
+    for number, line in enumerate(lines, 1):
+        try:
+            fields = json.loads(line)
+            place = shards.Place(f"{home}/{fields.pop('shard')}", fields.pop("offset"), fields.pop("size"))
+            items.append(Item.model_validate({**fields, "place": place}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "line"
+            raise DataError(f"{home}/items.jsonl:{number}: {field}: {first['msg']}") from error
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{home}/items.jsonl:{number}: not an item with its place ({error})") from error
     return items
 
 

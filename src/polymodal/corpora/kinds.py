@@ -61,11 +61,11 @@ _STAMP_FOLDERS = {
 
 
 def kind(item: Item) -> str:
-    """The kind of a picture of the corpora `emoji`, `stamps` or `photos12`."""
+    """The kind of a picture of the corpora `emoji`, `emoji-3d`, `stamps` or `photos12`."""
     if item.category is not None:
         return _CATEGORY_WORDS.get(item.category, item.category)
     place = item.subgroup or ""
-    if item.source == "emoji":
+    if item.source in ("emoji", "emoji-3d"):
         return _EMOJI_SUBGROUPS.get(place, UNKNOWN)
     return next(
         (word for folder, word in _STAMP_FOLDERS.items() if place == folder or place.startswith(f"{folder}/")), UNKNOWN

@@ -29,13 +29,48 @@ def from_file(path: Path) -> bytes:
 
 def from_svg(svg: str, name: str) -> bytes:
     """SVG text as PNG bytes, RGB, SIDE x SIDE. Raises MediaError if it cannot be rendered or is blank."""
+    return _png(rendered(svg, name), name)
+
+
+def cropped(svg: str, name: str) -> bytes:
+    """As `from_svg`, cut to what is drawn: for drawings that lie somewhere on a large page."""
+    picture = rendered(svg, name, 2 * SIDE)
+    return _png(picture.crop(drawn_box(picture, name)), name)
+
+
+def rendered(svg: str, name: str, width: int = SIDE) -> Image.Image:
+    """SVG text as a picture `width` pixels wide, RGB on white. Raises MediaError if it cannot be rendered."""
     import resvg_py
 
     try:
-        rendered = resvg_py.svg_to_bytes(svg_string=svg, width=SIDE, dpi=DPI, skip_system_fonts=True)
+        png = resvg_py.svg_to_bytes(svg_string=svg, width=width, dpi=DPI, skip_system_fonts=True)
     except ValueError as error:
         raise MediaError(f"{name}: not a drawing that can be rendered ({error})") from error
-    return _png(load_image(bytes(rendered)), name)
+    return load_image(bytes(png))
+
+
+def drawn_box(picture: Image.Image, name: str) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is not white. Raises MediaError if all of it is."""
+    from PIL import ImageOps
+
+    box = ImageOps.invert(picture.convert("L")).point(lambda value: 255 if value > 4 else 0).getbbox()
+    if box is None:
+        raise MediaError(f"{name}: blank, every pixel is white")
+    return box
+
+
+def looks(picture: Image.Image) -> int:
+    """A perceptual hash of 256 bits: whether each of 16 x 16 areas is brighter than the one to its right. Alike pictures
+    differ in few bits (dHash, N. Krawetz, 2013)."""
+    import numpy as np
+
+    small = np.asarray(square(picture, 136).convert("L").resize((17, 16)), np.int16)
+    return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), "big")
+
+
+def as_is(path: Path) -> bytes:
+    """A picture file as PNG bytes, RGB, of its own size, so that boxes in pixels stay exact. Raises MediaError."""
+    return encoded(load_image(path))
 
 
 def square(picture: Image.Image, side: int = SIDE) -> Image.Image:
@@ -53,6 +88,11 @@ def square(picture: Image.Image, side: int = SIDE) -> Image.Image:
 def _png(picture: Image.Image, name: str) -> bytes:
     if picture.convert("L").getextrema() == (255, 255):
         raise MediaError(f"{name}: blank, every pixel is white")
+    return encoded(square(picture))
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """A picture as PNG bytes."""
     out = io.BytesIO()
-    square(picture).save(out, "PNG")
+    picture.save(out, "PNG")
     return out.getvalue()

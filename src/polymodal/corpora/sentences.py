@@ -21,11 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from polymodal.corpora import speech
 from polymodal.corpora.building import Job
 from polymodal.corpora.concepts import concept
 from polymodal.corpora.items import Item
 from polymodal.corpora.sentence_words import PATTERNS, PLURALS, SLOTS, UNSEEN
+from polymodal.corpora.voices.piper import Piper
 from polymodal.errors import DataError
 
 VERSION = 1
@@ -48,11 +48,11 @@ class Sentence:
 
 def jobs(folders: Mapping[str, Path]) -> list[Job]:
     """Jobs of CHUNK recordings each. `folders`: of the assets `espeak-ng` and `piper-joe`."""
-    voice = speech.Voice.find(folders["piper-joe"], folders["espeak-ng"])
+    voice = Piper.find(folders["piper-joe"], folders["espeak-ng"])
     items = [_item(number, sentence, voice.name) for number, sentence in enumerate(generate())]
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     return [
-        Job(chunk, partial(speech.record, voice, [item.caption for item in chunk], seed=SEED + number))
+        Job(chunk, partial(voice.record, [item.caption for item in chunk], seed=SEED + number))
         for number, chunk in enumerate(chunks)
     ]
 
@@ -70,10 +70,10 @@ def generate(
             break
     uses = Counter(word for text in texts for word in words(text))
     known = {word for word, times in uses.items() if times >= KNOWN}
-    taken = {near for text in texts for near in _neighbours(text)}
+    taken = {near for text in texts for near in neighbours(text)}
     novel: dict[str, None] = {}
     for text in _attempts(dealer.sentence, val + test):
-        if known.issuperset(words(text)) and taken.isdisjoint(_neighbours(text)):
+        if known.issuperset(words(text)) and taken.isdisjoint(neighbours(text)):
             novel[text] = None
             if len(novel) == val + test:
                 break
@@ -147,8 +147,8 @@ def _attempts(draw: Callable[[], str], wanted: int) -> Iterator[str]:
             yield text
 
 
-def _neighbours(text: str) -> Iterator[tuple[str, ...]]:
-    """Two sentences share one of these exactly if one word changed, added or dropped makes them equal, or none."""
+def neighbours(text: str) -> Iterator[tuple[str, ...]]:
+    """Keys of a sentence: two share one exactly if they are equal, or one word changed, added or dropped makes them so."""
     parts = words(text)
     yield (*parts, "=")
     for index in range(len(parts)):

@@ -1,0 +1,137 @@
+"""The corpus `replies`: what the backbone itself answers to short prompts. Decides how text ability is kept.
+
+Trained on pictures alone, a language model forgets how it talked. Turns without media that say what it would have
+said anyway pull it back to where it was (self-distillation; Li & Hoiem, arXiv 1606.09282, call it learning without
+forgetting). Replies are greedy, in float32, and cut after their last whole sentence. A few longer passages, written
+before any training and never trained on, are the fixed text whose perplexity tells whether the ability was kept:
+split `test`, concept `perplexity`.
+
+Writing takes minutes, so it is done once, a batch at a time, into the folder of unfinished work: a killed build goes
+on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from polymodal import assets
+from polymodal.corpora import building, reply_prompts
+from polymodal.corpora.building import Job, Recipe, Report
+from polymodal.corpora.concepts import concept
+from polymodal.corpora.items import QA, Item
+from polymodal.errors import DataError
+
+NAME = "replies"
+ASSET = "smollm2-135m-instruct"
+VERSION = 1
+SEED = 29
+LONGEST = 48  # tokens of a reply
+PASSAGE = 160  # tokens of a passage
+TEMPERATURE = 0.7  # of passages: the greedy choice would soon repeat itself
+PERPLEXITY = "perplexity"
+_BATCH = 16
+
+
+def build(root: Path | None = None, report: Report | None = None) -> Path:
+    """Write the replies and build the corpus, or do nothing if it was made by the same weights. Returns its folder.
+
+    Raises AssetError if the backbone is not fetched.
+    """
+    backbone = assets.path(ASSET, root=root)
+    digest = hashlib.sha256(json.dumps(sorted(assets.digests(ASSET, root=root).items())).encode()).hexdigest()
+    recipe = Recipe(NAME, VERSION, {ASSET: digest}, SEED)
+    home = root or assets.root()
+    drafts = home.absolute() / "staging" / f"{NAME}-{recipe.key[:16]}"
+    folder = building.run(recipe, lambda: jobs(backbone, drafts, report), home, report)
+    shutil.rmtree(drafts, ignore_errors=True)
+    return folder
+
+
+def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job]:
+    """One job per prompt that got an answer. `drafts`: the folder of what is written already."""
+    asked = [(prompt, "train") for prompt in reply_prompts.train()] + [(prompt, "test") for prompt in reply_prompts.test()]
+    batches = [asked[start : start + _BATCH] for start in range(0, len(asked), _BATCH)]
+    passages = [(prompt, "test") for prompt in reply_prompts.PASSAGES]
+    writer = _Writer(backbone)
+    found: list[Job] = []
+    done, total = 0, len(asked) + len(passages)
+    for batch in [*batches, passages]:
+        draft = drafts / f"{done:04d}.json"
+        if not draft.is_file():
+            building.write(draft, json.dumps(writer([prompt for prompt, _ in batch], batch is passages)).encode())
+        for (prompt, split), answer in zip(batch, json.loads(draft.read_text("utf-8")), strict=True):
+            if answer := whole(answer):
+                found.append(_job(len(found), split, prompt, answer, batch is passages))
+        done += len(batch)
+        if report is not None:
+            report(done, total)
+    if not found:
+        raise DataError("corpus replies: the backbone answered no prompt with a whole sentence")
+    return found
+
+
+def whole(text: str) -> str:
+    """The text up to the end of its last whole sentence; empty if none ends."""
+    ends = [match.end() for match in re.finditer(r"(?<!\d)[.!?][\"')]*(?=\s|$)", text)]  # not at the "2." of a list
+    return text[: ends[-1]].strip() if ends else ""
+
+
+class _Writer:
+    """The backbone as it was published, answering through its own chat template. Loaded when it is first needed."""
+
+    def __init__(self, backbone: Path) -> None:
+        self.backbone = backbone
+
+    @cached_property
+    def _parts(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.backbone, padding_side="left")
+        return tokenizer, AutoModelForCausalLM.from_pretrained(self.backbone, dtype=torch.float32).eval()
+
+    def __call__(self, prompts: Sequence[str], passages: bool) -> list[str]:
+        import torch
+
+        tokenizer, model = self._parts
+        chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        inputs = tokenizer.apply_chat_template(
+            chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
+        )
+        style = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0} if passages else {"do_sample": False}
+        longest = PASSAGE if passages else LONGEST
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
+            out = model.generate(**inputs, **style, max_new_tokens=longest, pad_token_id=tokenizer.pad_token_id)
+        return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def _job(number: int, split: str, prompt: str, answer: str, passage: bool) -> Job:
+    name = f"{split}-{number:04d}"
+    item = Item(
+        id=name,
+        modality="text",
+        file=f"{split}/{name}.txt",
+        caption=prompt,
+        concept=PERPLEXITY if passage else concept(prompt),
+        group="passage" if passage else "reply",
+        source=NAME,
+        vendor=ASSET,
+        licence="Apache-2.0",
+        split=split,
+        concept_split=split,
+        text=answer,
+        questions=[QA(ask=prompt, answer=answer, type="passage" if passage else "reply")],
+    )
+    return Job([item], partial(_one, prompt))
+
+
+def _one(prompt: str) -> Iterator[bytes]:
+    yield prompt.encode()
