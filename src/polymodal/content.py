@@ -21,7 +21,9 @@ from polymodal.media import gate
 
 MODALITIES = ("image", "audio", "video", "points", "imu", "depth", "thermal")
 PART_TYPES = ("text", *MODALITIES)
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "document")
+
+_LEARNED = ("assistant", "document")  # roles whose text is supervised unless `train` says otherwise
 
 # OpenAI's names for content parts -> (our part type, the key of the payload)
 _OPENAI = {"image_url": "image", "audio_url": "audio", "video_url": "video"}
@@ -86,7 +88,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. `train`: None supervises it if the assistant speaks, True/False decide by hand."""
+    """One turn. `train`: None supervises it if the assistant speaks, True/False decide by hand. A `document` is no turn: it
+    stands alone, is rendered without the chat template, and all its text is supervised."""
 
     role: str
     parts: tuple[Part, ...]
@@ -100,12 +103,12 @@ class Message:
             raise ContentError("parts must be strings or Part objects")
         if not isinstance(self.train, (bool, type(None))):
             raise ContentError("field 'train' must be true, false or absent")
-        if self.train and self.role != "assistant":
+        if self.train and self.role not in _LEARNED:
             raise ContentError(f"only the assistant's turns can be trained on, not '{self.role}'")
 
     @property
     def supervised(self) -> bool:
-        return self.role == "assistant" and self.train is not False
+        return self.role in _LEARNED and self.train is not False
 
     @property
     def text(self) -> str:

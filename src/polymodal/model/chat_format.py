@@ -71,6 +71,8 @@ class ChatFormat:
     def pieces(self, messages: Sequence[Message], generate: bool = False) -> list[Piece]:
         """The conversation in order. With `generate`, it stops where the assistant's next turn would begin: the same
         characters that precede a supervised turn in training. Raises `ContentError` if the template refuses."""
+        if any(message.role == "document" for message in messages):
+            return self._document(messages, generate)
         if generate:
             messages = [*messages, assistant("")]
         parts = [list(m.parts) or [Part("text", text="")] for m in messages]
@@ -96,6 +98,18 @@ class ChatFormat:
                 at = end.end() if end else at
         else:
             out.append(Piece(rendered[at:]))
+        return [piece for piece in out if piece.text or (piece.part and piece.part.type != "text")]
+
+    def _document(self, messages: Sequence[Message], generate: bool) -> list[Piece]:
+        """A document: its own text and media between what the tokenizer begins a text with and the end-of-sequence token.
+        No template, for nobody speaks. With `generate` it is left open, to be written on."""
+        if len(messages) > 1:
+            raise ContentError(f"a document stands alone; this one is among {len(messages)} messages")
+        (document,) = messages
+        bos, first = self.tokenizer.bos_token, self.tokenizer("a")["input_ids"][:1]
+        begin = bos if bos is not None and first == [self.tokenizer.bos_token_id] else ""
+        out = [Piece(begin), *self._content(list(document.parts), trim=(False, False), supervised=document.supervised)]
+        out.append(Piece("" if generate else self.tokenizer.eos_token, supervised=document.supervised))
         return [piece for piece in out if piece.text or (piece.part and piece.part.type != "text")]
 
     def end_tokens(self) -> set[str]:

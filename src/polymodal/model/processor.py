@@ -70,6 +70,8 @@ class Processor:
         target: list[int] | None = None
         pieces = self._with_markers(self.chat.pieces(messages, generate))
         if self.seq2seq:
+            if any(message.role == "document" for message in messages):
+                raise ContentError("a seq2seq backbone reads one text and writes another; it cannot learn a document")
             pieces, answer = _split_answer(pieces)
             target = None if generate else self._tokens(answer)
         for run in _runs(pieces):
@@ -101,15 +103,14 @@ class Processor:
 
     def truncate(self, example: Example, limit: int, generate: bool = False) -> Example:
         """The example within `limit` positions. Whole exchanges go, oldest first; the system message and the last
-        exchange stay; a span is never cut. Raises `DataError` with both numbers if that is not enough."""
+        exchange stay; a span is never cut. A document loses its last parts instead. Raises `DataError` with both numbers if
+        that is not enough."""
         prepared = {item.key: item for item in example.media}
         messages = list(example.messages)
         while len(example) > limit:
-            start = 1 if messages and messages[0].role == "system" else 0
-            users = [i for i, m in enumerate(messages) if m.role == "user" and i > start]
-            if not users:
+            messages = _shortened(messages, limit / len(example))
+            if not messages:
                 raise DataError(f"{example.name}: {len(example)} positions are over the limit of {limit}")
-            messages = messages[:start] + messages[users[0] :]
             example = self.encode(messages, generate=generate, prepared=prepared, name=example.name)
         return example
 
@@ -187,6 +188,17 @@ def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
         else:
             runs.append([piece])
     return runs
+
+
+def _shortened(messages: list[Message], share: float) -> list[Message]:
+    """Without the oldest exchange; of a document, about the first `share` of its parts. Empty if that leaves nothing."""
+    start = 1 if messages[0].role == "system" else 0
+    if messages[0].role == "document":
+        parts = messages[0].parts
+        kept = parts[: min(len(parts) - 1, max(1, int(len(parts) * share)))]
+        return [Message("document", kept, messages[0].train)] if kept else []
+    later = [i for i, message in enumerate(messages) if message.role == "user" and i > start]
+    return messages[:start] + messages[later[0] :] if later else []
 
 
 def _split_answer(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:

@@ -6,11 +6,28 @@ from typing import Any
 
 from polymodal.parts.base import build
 from polymodal.training.data import Source
+from polymodal.training.sources.captions import CaptionsSource
 from polymodal.training.sources.class_features import ClassFeaturesSource
 from polymodal.training.sources.corpus import CorpusSource
+from polymodal.training.sources.dialogues import LlavaSource, ShareGPTSource
+from polymodal.training.sources.huggingface import DatasetsSource
+from polymodal.training.sources.interleaved import InterleavedSource
 from polymodal.training.sources.messages import MessagesSource
+from polymodal.training.sources.spoken import SpokenSource
+from polymodal.training.sources.webdataset import WebDatasetSource
 
-SOURCES = {"messages": MessagesSource, "corpus": CorpusSource, "class-features": ClassFeaturesSource}
+SOURCES = {
+    "messages": MessagesSource,
+    "llava": LlavaSource,
+    "sharegpt": ShareGPTSource,
+    "captions": CaptionsSource,
+    "interleaved": InterleavedSource,
+    "datasets": DatasetsSource,
+    "webdataset": WebDatasetSource,
+    "corpus": CorpusSource,
+    "spoken": SpokenSource,
+    "class-features": ClassFeaturesSource,
+}
 
 
 def build_source(name: str, recipe: dict[str, Any]) -> Source:

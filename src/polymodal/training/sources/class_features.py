@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 from polymodal.content import Part, assistant, user
+from polymodal.corpora.grammar import with_article
 from polymodal.corpora.kinds import choices
 from polymodal.training.data import Sample
-from polymodal.training.sources.templates import validated, with_article
+from polymodal.training.sources.templates import validated
 
 
 class ClassFeaturesSource:

@@ -1,33 +1,50 @@
-"""Items of built corpora as conversations. Decides what an item is asked."""
+"""Items of built corpora as conversations. Decides what an item is asked: its own questions, or the recipe's wordings."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from polymodal.content import Part, assistant, user
+from polymodal.corpora.grammar import with_article
+from polymodal.corpora.items import SIDE, Box
 from polymodal.corpora.kinds import choices, kind
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.training.data import Sample
-from polymodal.training.sources.templates import Template, validated, with_article
+from polymodal.training.sources.templates import Template, validated
+
+
+def media_of(item: Any) -> Part:
+    """The medium of an item of a corpus."""
+    return Part(item.modality, media=item.read())
 
 
 class CorpusSource:
-    """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random. `split` and `where`
-    (`{field: [allowed values]}`) choose items."""
+    """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random; without templates,
+    `turns` of the item's own questions, drawn at random and asked in their order (all of them where it has fewer).
+    `split` and `where` (`{field: [allowed values]}`) choose items."""
 
     def __init__(
         self,
         corpus: str,
-        templates: list[dict[str, str]],
+        templates: list[dict[str, str]] | None = None,
         split: str = "train",
         where: dict[str, list[str]] | None = None,
+        turns: int = 1,
     ) -> None:
         from polymodal import corpora
 
-        self.name = corpus
+        self.name, self.turns = corpus, turns
         known = set(corpora.Item.model_fields)
-        self.templates = validated(templates, known | {"kind", "choices", "a_concept"}, f"data '{corpus}'")
+        if turns < 1 or (turns > 1 and templates is not None):
+            raise RecipeError(
+                f"data '{corpus}' turns: {turns}; several turns need questions of the items' own, no templates"
+            )
+        self.templates: list[Template] | None = None
+        if templates is not None:
+            more = {"kind", "choices", "a_concept", "cells"}
+            self.templates = validated(templates, known | more, f"data '{corpus}'")
         where = where or {}
         for key in where:
             if key not in known:
@@ -37,30 +54,58 @@ class CorpusSource:
             for item in corpora.read(corpus)
             if item.split == split and all(str(getattr(item, key)) in allowed for key, allowed in where.items())
         ]
-        self.items = [item for item in self.items if self._usable(item)]
+        self.items = [item for item in self.items if (item.questions if self.templates is None else self._usable(item))]
         if not self.items:
-            raise DataError(f"corpus '{corpus}' has no item for split '{split}' and {where or 'any field'}")
+            wanted = f"split '{split}' and {where or 'any field'}"
+            own = "; its items may have no questions of their own, then it needs templates" if templates is None else ""
+            raise DataError(f"corpus '{corpus}' has no item for {wanted}{own}")
 
     def __len__(self) -> int:
         return len(self.items)
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         item = self.items[index]
+        asked = self._worded(item, rng) if self.templates is not None else self._own(item, rng)
+        shown = [] if item.modality == "text" else [media_of(item)]
+        messages = []
+        for question, answer in asked:
+            messages += [user(*shown, question) if question else user(*shown), assistant(answer)]
+            shown = []  # media is shown once, in the first turn
+        return Sample(messages, f"{self.name}:{item.id}")
+
+    def _own(self, item: Any, rng: random.Random) -> list[tuple[str, str]]:
+        """(question, answer) of `turns` of the item's own."""
+        size = len(item.questions)
+        chosen = sorted(rng.sample(range(size), min(self.turns, size)))
+        return [(item.questions[i].ask, item.questions[i].answer) for i in chosen]
+
+    def _worded(self, item: Any, rng: random.Random) -> list[tuple[str, str]]:
+        """(question, answer) of one wording of the recipe."""
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
         if fields["choices"] is not None:
             fields["choices"] = choices(fields["kind"], rng)
-        ask = Part(item.modality, media=str(item.path))
-        question = template.ask.format_map(fields)
-        turn = user(ask, question) if question else user(ask)
-        return Sample([turn, assistant(template.answer.format_map(fields))], f"{self.name}:{item.id}")
+        return [(template.ask.format_map(fields), template.answer.format_map(fields))]
 
     def _usable(self, item: Any) -> list[Template]:
         fields = self._fields(item)
-        return [t for t in self.templates if all(fields.get(name) is not None for name in t.names)]
+        return [t for t in self.templates or () if all(fields.get(name) is not None for name in t.names)]
 
     @staticmethod
     def _fields(item: Any) -> dict[str, Any]:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
         shown = kind(item) if item.modality == "image" else None
-        return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        cells = "\n".join(grid(item.boxes)) if item.boxes else None
+        return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept), "cells": cells}
+
+
+def grid(boxes: Sequence[Box], cells: int = 3) -> list[str]:
+    """What the middle of each of `cells` x `cells` parts of a picture of a corpus shows, row by row: the name of the box it
+    lies in, or a full stop."""
+    middles = [SIDE * (2 * i + 1) // (2 * cells) for i in range(cells)]
+    return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in middles for x in middles]
+
+
+def _holds(box: Box, x: int, y: int) -> bool:
+    left, top, right, bottom = box.xyxy
+    return left <= x < right and top <= y < bottom

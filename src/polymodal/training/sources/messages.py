@@ -1,49 +1,34 @@
-"""The user's own conversations. Decides how a line of a file becomes a sample."""
+"""Conversations in our own form. Decides how a row of a file becomes a sample."""
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
 
-from polymodal.content import Message, Part, from_json
+from polymodal.content import from_json
 from polymodal.errors import ContentError, DataError
 from polymodal.training.data import Sample
+from polymodal.training.sources.paths import anchored_message, root
+from polymodal.training.sources.rows import Rows
 
 
 class MessagesSource:
-    """A JSONL file of conversations in OpenAI's form: `{"messages": [...]}` or a bare list per line. Relative media paths
-    are relative to the file. Raises `DataError` naming the row and the field."""
+    """A JSONL file, or a JSON list, of conversations in OpenAI's form: `{"messages": [...]}` or a bare list per row. Paths
+    of media are relative to the file, or to its `media` folder. Raises `DataError` naming the row and the field."""
 
-    def __init__(self, path: str) -> None:
-        self.file = Path(path)
-        if not self.file.is_file():
-            raise DataError(f"{path}: there is no such file")
-        try:
-            lines = self.file.read_text(encoding="utf-8").split("\n")  # not at the line separators within a JSON string
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8 ({error})") from error
-        self.rows = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-        if not self.rows:
-            raise DataError(f"{path}: the file holds no conversation")
+    def __init__(self, path: str, media: str | None = None) -> None:
+        self.rows = Rows(path, "conversation")
+        self.media = root(self.rows.file, media)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, index: int, rng: random.Random) -> Sample:
-        number, line = self.rows[index]
-        name = f"{self.file.name}:{number}"
+        name, row = self.rows.name(index), self.rows[index]
+        if isinstance(row, dict) and "messages" not in row:
+            hint = "; rows with 'conversations' are of kind 'llava' or 'sharegpt'" if "conversations" in row else ""
+            raise DataError(f"{name}: field 'messages' is missing (it has: {', '.join(map(str, row)) or 'nothing'}){hint}")
         try:
-            row = json.loads(line)
-            messages = from_json(row.get("messages") if isinstance(row, dict) else row)
-        except (ValueError, ContentError) as error:
+            messages = from_json(row["messages"] if isinstance(row, dict) else row)
+        except ContentError as error:
             raise DataError(f"{name}: {error}") from error
-        return Sample([self._anchor(m) for m in messages], name)
-
-    def _anchor(self, message: Message) -> Message:
-        return Message(message.role, tuple(map(self._part, message.parts)), message.train)
-
-    def _part(self, part: Part) -> Part:
-        if not isinstance(part.media, str) or part.media.startswith("data:") or "://" in part.media:
-            return part
-        return Part(part.type, media=str(self.file.parent / part.media))
+        return Sample([anchored_message(m, self.media) for m in messages], name)

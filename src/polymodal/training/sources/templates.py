@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from pydantic import field_validator
 
-from polymodal.errors import RecipeError, nearest
+from polymodal.content import Message, Part
+from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.config import Strict, validate
 
 
 class Template(Strict):
     """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
     fields of the item, `{a_concept}` has an article, `{kind}` is its broad kind and `{choices}` a shuffled list of kinds
-    that holds it. Items that lack a
-    field the wording uses are not asked it."""
+    that holds it, `{cells}` what nine parts of a scene show, one a line. Items that lack a field the wording uses are not
+    asked it."""
 
     ask: str
     answer: str
@@ -23,7 +26,9 @@ class Template(Strict):
     @field_validator("ask", "answer")
     @classmethod
     def _parses(cls, value: str) -> str:
-        list(string.Formatter().parse(value))
+        for _, name, spec, conversion in string.Formatter().parse(value):
+            if name is not None and (spec or conversion or not name or name.isdigit() or set(name) & set(".[")):
+                raise ValueError(f"'{{{name}}}' must be the name of a field and nothing else")
         return value
 
     @property
@@ -32,17 +37,30 @@ class Template(Strict):
         return {name for _, name, _, _ in string.Formatter().parse(self.ask + self.answer) if name is not None}
 
 
-def validated(raw: list[dict[str, str]], known: Collection[str], where: str) -> list[Template]:
-    """Validated wordings. Raises `RecipeError` for one that uses a field which is not among the `known`."""
+def validated(raw: list[dict[str, str]], known: Collection[str] | None, where: str) -> list[Template]:
+    """Validated wordings. Raises `RecipeError` for one that uses a field which is not among the `known`, if those are."""
     if not raw:
         raise RecipeError(f"{where} templates: needs one wording at least")
     templates = [validate(Template, t, f"{where} templates.{i}") for i, t in enumerate(raw)]
     for i, template in enumerate(templates):
-        for name in template.names.difference(known):
-            raise RecipeError(f"{where} templates.{i} uses '{{{name}}}', which items do not have{nearest(name, known)}")
+        for name in template.names.difference(template.names if known is None else known):
+            raise RecipeError(
+                f"{where} templates.{i} uses '{{{name}}}', which items do not have{nearest(name, known or ())}"
+            )
     return templates
 
 
-def with_article(name: str) -> str:
-    """ "a dog", "an owl"."""
-    return f"{'an' if name[:1] in 'aeiou' else 'a'} {name}"
+def exchange(
+    templates: list[Template], fields: Mapping[str, Any], media: Iterable[Part], rng: random.Random, name: str
+) -> list[Message]:
+    """A user's turn of `media` and a question, and the answer: one of the wordings whose fields this item has, at random.
+    The survey's way from X-text pairs to instruction data. Raises `DataError` naming the fields that are missing."""
+    known = {key: value for key, value in fields.items() if value is not None}
+    usable = [template for template in templates if template.names <= known.keys()]
+    if not usable:
+        missing = ", ".join(f"'{key}'" for key in sorted(templates[0].names - known.keys()))
+        raise DataError(f"{name}: {missing} missing, so no wording can be used (it has: {', '.join(known) or 'nothing'})")
+    template = rng.choice(usable)
+    question = template.ask.format_map(known)
+    asked = (*media, *([Part("text", text=question)] if question else []))
+    return [Message("user", asked), Message("assistant", (Part("text", text=template.answer.format_map(known)),))]
