@@ -143,20 +143,50 @@ def test_a_wrong_key_in_an_override_is_named_like_one_in_the_file(recipe_file):
     assert "did you mean 'seed'?" in refusal(model_recipe, data)
 
 
-def test_folders_are_relative_to_the_recipe_and_not_to_where_one_stands(recipe_file, monkeypatch):
+RELATIVE = """
+model:
+  backbone: {path: ./llm, tokenizer: ../tokenizer}
+  inputs: {image: {encoder: {kind: vision, path: .}}}
+data: {chat: {kind: messages, path: ./chat.jsonl}}
+run: {folder: runs/it, cache: ../features, init_from: runs/first/model}
+"""
+PATHS = {
+    "model.backbone.path": "llm",
+    "model.backbone.tokenizer": "../tokenizer",
+    "model.inputs.image.encoder.path": "",
+    "data.chat.path": "chat.jsonl",
+    "run.folder": "runs/it",
+    "run.cache": "../features",
+    "run.init_from": "runs/first/model",
+}
+
+
+def at(data, key):
+    for step in key.split("."):
+        data = data[step]
+    return data
+
+
+def test_what_a_recipe_says_of_folders_is_relative_to_the_recipe(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    file = tmp_path / "recipes" / "it.yaml"
+    file.write_text(RELATIVE)
     monkeypatch.chdir("/")
-    overrides = [
-        "model.backbone.path=./llm",
-        "model.backbone.tokenizer=../tokenizer",
-        "model.inputs.image.encoder.path=.",
-        "data.chat.path=./chat.jsonl",
-    ]
-    data = read_yaml(recipe_file, overrides)
-    here = recipe_file.parent.resolve()
-    assert data["model"]["backbone"]["path"] == str(here / "llm")
-    assert data["model"]["backbone"]["tokenizer"] == str(here.parent / "tokenizer")
-    assert data["model"]["inputs"]["image"]["encoder"]["path"] == str(here)
-    assert data["data"]["chat"]["path"] == str(here / "chat.jsonl")
+    data = read_yaml(file)
+    for key, path in PATHS.items():
+        assert at(data, key) == str((file.parent / path).resolve()), key
+
+
+def test_what_is_typed_is_relative_to_where_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    file = tmp_path / "recipes" / "it.yaml"
+    file.write_text(RELATIVE)
+    monkeypatch.chdir(tmp_path)
+    typed = {"model.backbone.path": "./mine", "data.chat.path": "../my.jsonl", "run.folder": "runs/mine"}
+    data = read_yaml(file, [f"{key}={value}" for key, value in typed.items()])
+    for key in PATHS:
+        expected = tmp_path / typed[key] if key in typed else file.parent / PATHS[key]
+        assert at(data, key) == str(expected.resolve()), key
 
 
 @pytest.mark.parametrize("path", ["asset:smollm2", "google/siglip-base", "/abs/folder"])

@@ -8,7 +8,9 @@ from tests.conftest import picture, sound
 
 from polymodal.content import Message, audio, image, text, user
 from polymodal.errors import ContentError, MediaError
+from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling, generate
+from polymodal.parts import peft
 
 SHORT = Sampling(max_new_tokens=6)
 
@@ -20,7 +22,24 @@ def fresh(composition, history):
     return composition.processor.decode(out.ids[0])[0].text
 
 
-@pytest.mark.parametrize("which", ["tiny", "tiny_t5"])
+@pytest.fixture(scope="module")
+def tiny_adapted(tiny_recipe):
+    """With adapters of every kind that are no longer the identity."""
+    recipe = tiny_recipe()
+    recipe["model"]["peft"] = {
+        "backbone.lm.*_proj": {"kind": "lora"},
+        "backbone.lm.*.self_attn": {"kind": "prefix"},
+        "backbone.lm.*norm": {"kind": "layernorm"},
+    }
+    composition = Composition.from_recipe(recipe)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in peft.weights(composition.model).values():
+            weight.add_(torch.randn(weight.shape, generator=random) * 0.2)
+    return composition
+
+
+@pytest.mark.parametrize("which", ["tiny", "tiny_t5", "tiny_adapted"])
 def test_a_second_turn_answers_as_from_nothing(which, request):
     composition = request.getfixturevalue(which)
     chat = composition.chat(sampling=SHORT)
@@ -81,7 +100,7 @@ def test_streamed_text_is_the_answer(tiny):
     assert len(pieces) > 1
 
 
-@pytest.mark.parametrize("which", ["tiny", "tiny_t5"])
+@pytest.mark.parametrize("which", ["tiny", "tiny_t5", "tiny_adapted"])
 def test_a_batch_of_different_media_answers_as_one_at_a_time(which, request):
     composition = request.getfixturevalue(which)
     conversations = [

@@ -14,6 +14,7 @@ from polymodal.content import assistant, audio, image, user
 from polymodal.model.composition import Composition
 from polymodal.model.report import _LLAVA_TEXT, describe, exportability, table
 from polymodal.model.sequence import collate
+from polymodal.parts import peft
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,22 @@ def test_trained_is_what_any_stage_names(tiny, report):
     assert row(report, "backbone")["trained"] == layer
     assert row(report, "inputs.image.encoder")["trained"] == 0
     assert all(r["trained"] == 0 for r in describe(tiny)["parts"])
+
+
+def test_adapters_are_rows_of_their_own(tiny_recipe):
+    """The part above them is as large as it was without; what a stage's adapters train is theirs alone."""
+    recipe = tiny_recipe()
+    plain = row(describe(Composition.from_recipe(recipe)), "backbone")
+    recipe["model"]["peft"] = {"backbone.lm.*.q_proj": {"kind": "lora", "r": 4}, "backbone.lm.*norm": {"kind": "layernorm"}}
+    adapted = Composition.from_recipe(recipe)
+    rates = dict.fromkeys(peft.named(adapted.model, adapted.recipe.peft), 1e-3)
+    found = describe(adapted, [rates])
+    assert row(found, "backbone") == plain
+    adapters = row(found, "backbone.peft")
+    assert adapters["kind"] == "layernorm, lora"
+    assert adapters["trained"] == adapters["parameters"] == 2 * 4 * (32 + 32) + 5 * 32
+    assert not any(r["part"] == "inputs.image.encoder.peft" for r in found["parts"])
+    assert exportability(adapted)[1] == "it has adapters: save it with merge=True first"
 
 
 def test_positions_are_those_an_item_really_takes(tiny, report):

@@ -165,3 +165,49 @@ def test_a_backbone_needs_one_source_and_a_tokenizer(tokenizer_folder):
         Backbone(config={**LLAMA, "hidden_size": 33}, tokenizer=tokenizer_folder)
     with pytest.raises(RecipeError, match="backbone.config"):
         Backbone(config={**CLIP}, tokenizer=tokenizer_folder)
+
+
+def passed(backbone: Backbone) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """(bytes kept for the backward pass, hidden states, their gradient with regard to the embeddings), one random state."""
+    torch.manual_seed(3)
+    embeds, mask = torch.randn(2, 30, backbone.width, requires_grad=True), torch.ones(2, 30, dtype=torch.bool)
+    target = torch.randint(5, 100, (2, 20)) if backbone.seq2seq else None
+    kept = 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden = backbone.hidden(embeds, mask, target)
+    (gradient,) = torch.autograd.grad(hidden.pow(2).sum(), embeds)
+    return kept, hidden.detach(), gradient
+
+
+@pytest.mark.parametrize("learns", [True, False], ids=["trained", "frozen"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_checkpointing_keeps_less_and_changes_nothing(family, learns, tokenizer_folder):
+    """Also where the backbone is frozen and only passes gradients on: transformers' switch looks at the training mode,
+    which would bring dropout with it."""
+    config = dict(FAMILIES[family])
+    if family in ("opt", "gpt2", "t5", "bart"):
+        config.update({"dropout": 0.3, "resid_pdrop": 0.3, "dropout_rate": 0.3})
+    torch.manual_seed(0)
+    backbone = Backbone(config=config, tokenizer=tokenizer_folder).requires_grad_(learns).train(learns)
+    whole, states, gradient = passed(backbone)
+    backbone.checkpoint(True)
+    kept, same_states, same_gradient = passed(backbone)
+    assert kept < whole / 2
+    assert torch.equal(same_states, states)
+    assert torch.equal(same_gradient, gradient)
+    backbone.checkpoint(False)
+    assert passed(backbone)[0] == whole
+    assert {module.training for module in backbone.lm.modules()} == {learns}
+
+
+def test_checkpointing_is_refused_where_there_is_none(tokenizer_folder, monkeypatch):
+    backbone = Backbone(config=dict(LLAMA), tokenizer=tokenizer_folder)
+    monkeypatch.setattr(type(backbone.lm), "supports_gradient_checkpointing", False)
+    with pytest.raises(RecipeError, match="'llama' backbone has no gradient checkpointing"):
+        backbone.checkpoint(True)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, build
+from polymodal.parts.base import Features, InputProjector, Vocabulary, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 
 IN, OUT = 12, 8
@@ -19,6 +20,8 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True},
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
+    "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
+    "branches": {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": {"kind": "prefix", "tokens": 2, "hidden": 10}}},
     "pixel-shuffle": {"kind": "pixel-shuffle"},
     "pixel-shuffle, by 3": {"kind": "pixel-shuffle", "ratio": 3, "depth": 2, "hidden": 10},
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
@@ -26,9 +29,16 @@ PROJECTORS: dict[str, dict[str, Any]] = {
 }
 
 
+# A vocabulary of letters: text -> one id a letter, and a fixed vector for each.
+LETTERS = torch.randn(128, OUT, generator=torch.Generator().manual_seed(1))
+VOCABULARY = Vocabulary(ids=lambda text: [ord(letter) for letter in text.strip()], embed=lambda ids: LETTERS[ids])
+
+
 def make(name: str) -> InputProjector:
     torch.manual_seed(0)
-    return build("projector", INPUT_PROJECTORS, PROJECTORS[name], IN, OUT).eval()
+    projector = build("projector", INPUT_PROJECTORS, PROJECTORS[name], IN, OUT).eval()
+    projector.speak(VOCABULARY)
+    return projector
 
 
 def lengths(name: str) -> list[int]:
@@ -73,6 +83,8 @@ def test_an_item_does_not_depend_on_its_neighbours(named):
 def test_every_feature_of_an_item_counts(named):
     """No feature is dropped on the way: the last one too moves the output, of a short item in a batch of longer ones."""
     name, projector = named
+    if name == "tags":
+        pytest.skip("reads the feature of the whole alone")
     batch = [x.requires_grad_(True) for x in items(name)]
     short = batch[3]
     projector(Features(batch))[3].square().sum().backward()
@@ -192,3 +204,45 @@ def test_parts_that_look_alike_are_told_apart_by_their_place():
     torch.nn.init.normal_(projector.place)
     (rows,) = projector(Features([torch.ones(5, IN)]))
     assert not torch.allclose(rows[2], rows[3])
+
+
+def test_tags_say_the_likeliest_names_and_never_a_blank_one():
+    projector = make("tags")
+    with torch.no_grad():
+        projector.certainty.zero_()
+        features = items("tags")[:40]
+        best = projector.scores(Features(features)).argmax(1)
+        said = projector(Features(features))
+    spelled = {0: "cat", 2: "red"}
+    assert set(best.tolist()) == set(spelled)
+    for name, rows in zip(best.tolist(), said, strict=True):
+        assert torch.equal(rows[:3], LETTERS[[ord(letter) for letter in spelled[name]]])
+
+
+def test_a_frozen_classifier_names_what_its_weights_say(tmp_path):
+    save_file({"_fc.weight": torch.eye(3, IN), "_fc.bias": torch.zeros(3)}, tmp_path / "model.safetensors")
+    options = {"kind": "tags", "names": ["a", "b", "c"], "classifier": str(tmp_path), "top": 1, "tokens": 1}
+    projector = build("projector", INPUT_PROJECTORS, options, IN, OUT)
+    projector.speak(VOCABULARY)
+    projector.certainty.data.zero_()
+    assert torch.equal(projector(Features([torch.eye(IN)[1:2]]))[0], LETTERS[[ord("b")]])
+    assert [name for name, _ in projector.named_parameters()] == ["certainty"]
+    with pytest.raises(RecipeError, match="has 3 classes, names 2"):
+        build("projector", INPUT_PROJECTORS, {**options, "names": ["a", "b"]}, IN, OUT)
+
+
+def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
+    file = tmp_path / "names.txt"
+    file.write_text("dog\n\nice cream\n")
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(file)}, IN, OUT)
+    assert projector.options == {"names": ["dog", "", "ice cream"]}
+    with pytest.raises(RecipeError, match="missing.txt"):
+        build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(tmp_path / "missing.txt")}, IN, OUT)
+
+
+def test_branches_stand_one_behind_the_other():
+    projector = make("branches")
+    (item,) = items("branches")[2:3]
+    (rows,) = projector(Features([item]))
+    parts = [part(Features([item]))[0] for part in projector.branches.values()]
+    assert torch.equal(rows, torch.cat(parts))

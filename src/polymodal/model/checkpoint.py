@@ -3,6 +3,7 @@
     polymodal.json                 format, recipe, and for each part where its weights are
     backbone/                      a transformers folder with its tokenizer
     inputs.image.encoder.safetensors, inputs.image.projector.safetensors, ...
+    backbone.peft.safetensors ...  the adapters attached to a part; the part itself is stored, or linked, without them
 
 A part that still holds exactly the weights of its source may be *linked*: the folder names the source and what
 identifies it (`sources.digests`) instead of copying it. That is how two trained projectors are a whole model.
@@ -15,7 +16,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from torch import nn
 from polymodal.errors import CheckpointError
 from polymodal.model.config import ModelRecipe, validate
 from polymodal.model.modeling import BACKBONES, MultimodalLM, compose
-from polymodal.parts import sources
+from polymodal.parts import peft, sources
+from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import build
 from polymodal.parts.encoders import ENCODERS
 
@@ -40,37 +42,52 @@ def save(
     folder: Path,
     link: bool = True,
     dtype: torch.dtype | None = None,
+    merge: bool = False,
 ) -> None:
     """Write the checkpoint atomically: `folder` is replaced by a complete one or left as it was.
 
     `link`: refer to unchanged pretrained parts by source and digest, where the source is an asset or a Hub id (a folder of
     this machine is copied); False copies everything, for a folder that needs nothing else. `dtype`: how projectors
-    are stored where nothing is lost by it (float16 halves them).
+    and adapters are stored where nothing is lost by it (float16 halves them). `merge`: add the adapters to the weights they
+    stand beside, and store plain parts. Raises `RecipeError` if a kind of adapter cannot be merged.
     """
     recipe = recipe.model_copy(deep=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         manifest: dict[str, Any] = {"format": FORMAT, "parts": {}, "about": about}
-        for name, part, options in _parts(model, recipe):
-            if link and _is_source(name, part, options):
-                source = options["path"]
-                manifest["parts"][name] = {"source": source, "sha256": sources.digests(source)}
-            elif name == "backbone":
-                model.backbone.lm.save_pretrained(staging / "backbone")
-                model.backbone.tokenizer.save_pretrained(staging / "backbone")
-                manifest["parts"][name] = {"folder": "backbone"}
-                _replace(options, {"path": "backbone", **model.backbone.options})
-            else:
-                _write_tensors(staging / f"{name}.safetensors", part, dtype if name.endswith("projector") else None)
-                manifest["parts"][name] = {"file": f"{name}.safetensors"}
-                if name.endswith("encoder"):
-                    _replace(options, getattr(part, "options", {}))
+        if merge:
+            recipe.peft = {}
+        for name, tensors in _adapters(model, recipe).items():
+            _write_tensors(staging / f"{name}.safetensors", tensors, dtype)
+            manifest["parts"][name] = {"file": f"{name}.safetensors"}
+        with peft.detached(model, merge):
+            for name, part, options in _parts(model, recipe):
+                manifest["parts"][name] = _save_part(name, part, options, staging, link, dtype)
         manifest["recipe"] = recipe.model_dump()
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         _swap(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _save_part(
+    name: str, part: nn.Module, options: dict[str, Any], staging: Path, link: bool, dtype: torch.dtype | None
+) -> dict[str, Any]:
+    """The manifest's entry of a part, once it is written; `options` become those that rebuild it."""
+    if link and _is_source(name, part, options):
+        return {"source": options["path"], "sha256": sources.digests(options["path"])}
+    if isinstance(part, Backbone):
+        part.lm.save_pretrained(staging / "backbone")
+        part.tokenizer.save_pretrained(staging / "backbone")
+        _replace(options, {"path": "backbone", **part.options})
+        return {"folder": "backbone"}
+    _write_tensors(staging / f"{name}.safetensors", part.state_dict(), dtype if name.endswith("projector") else None)
+    if name.endswith("encoder"):
+        _replace(options, getattr(part, "options", {}))
+    else:  # what a projector read from elsewhere, such as the names of tags, goes with it
+        _update(options, getattr(part, "options", {}))
+    return {"file": f"{name}.safetensors"}
 
 
 def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
@@ -95,8 +112,14 @@ def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
             own[name] = folder / where["file"]
     model = compose(recipe)
     parts = {name: part for name, part, _ in _parts(model, recipe)}
-    for name, file in own.items():
-        sources.read_tensors(file, parts[name])
+    with peft.detached(model):
+        for name, file in own.items():
+            sources.read_tensors(file, parts[name])
+    for name, tensors in _adapters(model, recipe).items():
+        where = manifest["parts"].get(name)
+        if not isinstance(where, dict) or "file" not in where:
+            raise CheckpointError(f"{folder / MANIFEST}: there is no entry for the part '{name}'")
+        sources.copy_tensors(folder / where["file"], tensors)
     return model, recipe, manifest.get("about", {})
 
 
@@ -106,6 +129,12 @@ def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[st
     for name, part in recipe.inputs.items():
         yield f"inputs.{name}.encoder", model and model.modalities[name].encoder, part.encoder
         yield f"inputs.{name}.projector", model and model.modalities[name].projector, part.projector
+
+
+def _adapters(model: MultimodalLM, recipe: ModelRecipe) -> dict[str, dict[str, Any]]:
+    """{part.peft: the weights of its adapters}, of the parts that have some; none where the recipe says of none."""
+    found = {f"{name}.peft": peft.weights(part) for name, part, _ in _parts(model, recipe)} if recipe.peft else {}
+    return {name: tensors for name, tensors in found.items() if tensors}
 
 
 def _is_source(name: str, part: nn.Module, options: dict[str, Any]) -> bool:
@@ -125,10 +154,19 @@ def _replace(options: dict[str, Any], architecture: dict[str, Any]) -> None:
     options.update(kind, **json.loads(json.dumps(architecture, default=str)))
 
 
-def _write_tensors(file: Path, part: nn.Module, dtype: torch.dtype | None) -> None:
+def _update(options: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put `changes` into `options`, however deep."""
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(options.get(key), dict):
+            _update(options[key], value)
+        else:
+            options[key] = value
+
+
+def _write_tensors(file: Path, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype | None) -> None:
     from safetensors.torch import save_file
 
-    state = {k: _stored(v, dtype) for k, v in part.state_dict().items()}
+    state = {k: _stored(v, dtype) for k, v in tensors.items()}
     save_file({k: v.detach().clone().contiguous() for k, v in state.items()}, file)
 
 

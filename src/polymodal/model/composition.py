@@ -69,6 +69,6 @@ class Composition:
         """From a checkpoint folder; see `polymodal.model.checkpoint.load`."""
         return cls(*checkpoint.load(Path(folder)))
 
-    def save(self, folder: str | Path, link: bool = True, dtype: torch.dtype | None = None) -> None:
+    def save(self, folder: str | Path, link: bool = True, dtype: torch.dtype | None = None, merge: bool = False) -> None:
         """Write a checkpoint folder; see `polymodal.model.checkpoint.save`."""
-        checkpoint.save(self.model, self.recipe, self.about, Path(folder), link, dtype)
+        checkpoint.save(self.model, self.recipe, self.about, Path(folder), link, dtype, merge)

@@ -8,20 +8,22 @@
           projector: {kind: mlp}
 
 Each part is `{"kind": NAME or DOTTED.PATH, **options}`; its options are its constructor's arguments, so there is no second
-list of them to keep in step. Relative folders in `path` are relative to the recipe, never to the working directory.
+list of them to keep in step. Relative folders in a recipe are relative to the recipe, those in an override to where it was
+typed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polymodal.content import MODALITIES
 from polymodal.errors import RecipeError, nearest
+from polymodal.parts.peft import Adapter
 
 PartRecipe = dict[str, Any]
 
@@ -42,10 +44,12 @@ class InputRecipe(Strict):
 
 
 class ModelRecipe(Strict):
-    """What `compose` builds. `seed` draws the weights that no source provides."""
+    """What `compose` builds. `peft`: {pattern over module names: adapter}; stages add theirs. `seed` draws the weights that
+    no source provides."""
 
     backbone: PartRecipe
     inputs: dict[str, InputRecipe] = Field(default_factory=dict)
+    peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0
 
 
@@ -60,9 +64,10 @@ def read_yaml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]
         raise RecipeError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise RecipeError(f"{file}: a recipe is a mapping with the key 'model'")
+    _anchor(data, file.resolve().parent)
     for override in overrides:
         _override(data, override)
-    _anchor(data, file.resolve().parent)
+    _anchor(data, Path.cwd())  # what is still relative was typed by somebody who stands there
     return data
 
 
@@ -74,6 +79,9 @@ def model_recipe(data: dict[str, Any], where: str = "recipe") -> ModelRecipe:
     for name in recipe.inputs:
         if name not in MODALITIES:
             raise RecipeError(f"{where}: model.inputs has no modality '{name}'{nearest(name, MODALITIES)}")
+    for pattern, adapter in recipe.peft.items():
+        if adapter.rate is not None:
+            raise RecipeError(f"{where}: model.peft.{pattern}.rate: it is a stage that trains, and has a rate")
     return recipe
 
 
@@ -93,15 +101,27 @@ def validate(schema: type[Any], data: Any, where: str) -> Any:
 
 
 def _keys(schema: type[BaseModel], location: Iterable[Any]) -> list[str]:
-    """The known keys at a place of the schema: follow field names, skip over list indices and dict keys."""
-    current = schema
+    """The known keys at a place of the schema: follow field names, and kinds where there are several; skip over list
+    indices and dict keys."""
+    current = [schema]
     for step in location:
-        field = current.model_fields.get(str(step))
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        current = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), current)
-    return list(current.model_fields)
+        fields = [model.model_fields[str(step)] for model in current if str(step) in model.model_fields]
+        inner = [model for field in fields for model in _models(field.annotation)]
+        chosen = [
+            model
+            for model in current
+            if "kind" in model.model_fields and step in get_args(model.model_fields["kind"].annotation)
+        ]
+        current = inner or chosen or current
+    return [key for model in current for key in model.model_fields]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The schemas that an annotation speaks of, however deep."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 def _override(data: dict[str, Any], override: str) -> None:
@@ -132,11 +152,16 @@ def _place(node: Any, step: str, key: str) -> str | int:
 
 
 def _anchor(node: Any, folder: Path) -> None:
-    """Make `path: ./weights` absolute. Only a leading dot marks a folder: `asset:x` and Hub ids stay as they are."""
+    """Make what names a file or folder absolute. In `run` everything does; elsewhere only a leading dot says so, and
+    `asset:x` and Hub ids stay as they are."""
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
     for child in children:
         _anchor(child, folder)
     if isinstance(node, dict):
-        for key in ("path", "tokenizer"):
+        for key in ("path", "tokenizer", "names"):
             if isinstance(node.get(key), str) and node[key].startswith("."):
                 node[key] = str((folder / node[key]).resolve())
+        run = node.get("run")
+        for key in ("folder", "cache", "init_from"):
+            if isinstance(run, dict) and isinstance(run.get(key), str):
+                run[key] = str((folder / Path(run[key]).expanduser()).resolve())

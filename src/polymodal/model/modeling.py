@@ -1,11 +1,13 @@
 """MultimodalLM: encode, project, place, run the backbone, and give logits where they are needed.
 
 An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`
-and `inputs.NAME.projector.*`: the patterns of a training stage match against them.
+and `inputs.NAME.projector.*` (adapters change none of them: `parts.peft`): the patterns of a training stage match against
+them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +17,10 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.config import ModelRecipe
-from polymodal.model.sequence import Batch, MediaItem, place
+from polymodal.model.sequence import Batch, MediaItem, place, shared_prefix
+from polymodal.parts import peft, prefix
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import Encoder, Features, InputProjector, Inputs, build
+from polymodal.parts.base import Encoder, Features, InputProjector, Inputs, Vocabulary, build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 
@@ -44,7 +47,7 @@ class Modality(nn.Module):
 
 @dataclass
 class Output:
-    """`logits` [S, V] that predict the S supervised tokens of a batch, their ids `labels` [S], the row `owner` [S] each
+    """`logits` [S, V] that predict the S supervised tokens of a batch, their ids `labels` [S], the example `owner` [S] each
     belongs to, and `projected`, one [N', D] per media item (for objectives that look at them)."""
 
     logits: Tensor
@@ -109,18 +112,32 @@ class MultimodalLM(nn.Module):
         features = self.features(batch.media) if features is None else features
         return place(text, features, batch)
 
-    def forward(self, batch: Batch, features: list[Tensor] | None = None) -> Output:
+    def zero(self, parts: Iterable[str]) -> Tensor | None:
+        """0, as a function of everything that learns in some parts in front of the backbone; None if nothing does. Added to
+        the backbone's inputs, it gives the gradient of a process that holds text alone what those of the others have."""
+        learning = [p for name in sorted(parts) for p in self.get_submodule(name).parameters() if p.requires_grad]
+        return torch.stack([0 * p.sum() for p in learning]).sum() if learning else None
+
+    def forward(self, batch: Batch, features: list[Tensor] | None = None, zero: Tensor | None = None) -> Output:
         """Logits at the supervised positions only: position t is predicted by the state at t - 1. `features`: of the
         batch's media, where they are computed already."""
         features = self.features(batch.media) if features is None else features
         embeds, mask = self.embed(batch, features), batch.mask.to(self.device)
+        if zero is not None:
+            embeds = embeds + zero.to(embeds.dtype)
+        positions = None if batch.positions is None else batch.positions.to(self.device)
         if batch.target is not None and batch.target_mask is not None:
             target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
-            hidden = self.backbone.hidden(embeds, mask, target)
+            hidden = self.backbone.hidden(embeds, mask, target, positions)
+            owner = torch.arange(len(wanted), device=self.device)[:, None].expand_as(wanted)
         else:
-            target, wanted = batch.ids.to(self.device)[:, 1:], batch.supervised.to(self.device)[:, 1:]
-            hidden = self.backbone.hidden(embeds, mask)[:, :-1]
-        owner = torch.arange(len(wanted), device=self.device)[:, None].expand_as(wanted)
+            segments = batch.segments.to(self.device)
+            target, owner = batch.ids.to(self.device)[:, 1:], segments[:, 1:]
+            # The first token of an example is predicted by nothing, least of all by the example before it in the row.
+            wanted = batch.supervised.to(self.device)[:, 1:] & (owner == segments[:, :-1])
+            shared = shared_prefix(batch)
+            start = self.backbone.embed(batch.ids[:1, :shared].to(self.device)) if shared >= prefix.SHORTEST else None
+            hidden = self.backbone.hidden(embeds, mask, positions=positions, start=start)[:, :-1]
         return Output(self.backbone.head(hidden[wanted]), target[wanted], owner[wanted], features)
 
 
@@ -144,5 +161,8 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
                     f"{'encoder emits' if key == 'width_in' else 'backbone takes'} width {width}"
                 )
         projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
+        projector.speak(Vocabulary(backbone.ids, backbone.embed))
         inputs[name] = Modality(encoder, projector, part.before, part.after)
-    return MultimodalLM(backbone, inputs).eval()
+    model = MultimodalLM(backbone, inputs).eval()
+    peft.attach(model, recipe.peft)
+    return model

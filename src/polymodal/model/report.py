@@ -8,11 +8,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from polymodal.model.composition import Composition
+from polymodal.parts import peft
 from polymodal.parts.encoders.vision import TransformersVision
 from polymodal.parts.input_projectors.mlp import MLP
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from torch import nn
 
 # Backbones that transformers' LlavaForConditionalGeneration runs (checked with transformers 5.23).
 _LLAVA_TEXT = ("llama", "mistral", "qwen2", "qwen3", "gemma3_text", "persimmon")
@@ -21,7 +23,8 @@ _LLAVA_VISION = ("clip_vision_model",)
 
 
 def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
-    """`parts`: rows of name, kind, parameters, trained (by any of the stages' patterns `trains`), bytes. `positions`:
+    """`parts`: rows of name, kind, parameters, trained (by any of the stages' patterns `trains`), bytes; the adapters of a
+    part are a row of their own, under its name with `.peft`. `positions`:
     places in the sequence one item of each modality takes (a picture; ten seconds of sound). `export`: the verdict."""
     recipe, model = composition.recipe, composition.model
     kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
@@ -31,19 +34,25 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
     patterns = [pattern for stage in trains for pattern in stage]
     rows = []
     for name, kind in kinds.items():
-        named = list(model.get_submodule(name).named_parameters())
-        trained = sum(p.numel() for n, p in named if any(fnmatchcase(f"{name}.{n}", pattern) for pattern in patterns))
-        rows.append(
-            {
-                "part": name,
-                "kind": kind,
-                "parameters": sum(p.numel() for _, p in named),
-                "trained": trained,
-                "bytes": sum(p.numel() * p.element_size() for _, p in named),
-            }
-        )
+        module = model.get_submodule(name)
+        adapters = peft.weights(module)
+        plain = {n: p for n, p in peft.named_parameters(module).items() if n not in adapters}
+        rows.append(_row(name, kind, {f"{name}.{n}": p for n, p in plain.items()}, patterns))
+        if adapters:
+            said = ", ".join(sorted({peft.attached(m).kind for _, m in peft.named_modules(module) if peft.attached(m)}))
+            rows.append(_row(f"{name}.peft", said, {f"{name}.{n}": p for n, p in adapters.items()}, patterns))
     exportable, why = exportability(composition)
     return {"parts": rows, "positions": positions(composition), "export": {"llava": exportable, "why": why}}
+
+
+def _row(name: str, kind: str, parameters: dict[str, nn.Parameter], patterns: list[str]) -> dict[str, Any]:
+    return {
+        "part": name,
+        "kind": kind,
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "trained": sum(p.numel() for n, p in parameters.items() if any(fnmatchcase(n, pattern) for pattern in patterns)),
+        "bytes": sum(p.numel() * p.element_size() for p in parameters.values()),
+    }
 
 
 def positions(composition: Composition) -> dict[str, int]:
@@ -59,11 +68,15 @@ def positions(composition: Composition) -> dict[str, int]:
 def exportability(composition: Composition) -> tuple[bool, str]:
     """Whether transformers' LLaVA class (and so vLLM and llama.cpp) can hold exactly this composition, and why not."""
     modalities = composition.model.modalities
+    if composition.recipe.peft:
+        return False, "it has adapters: save it with merge=True first"
     if set(modalities) != {"image"}:
         return False, f"LLaVA has one modality, image; this has {', '.join(modalities) or 'none'}"
     image, text = modalities["image"], composition.model.backbone.lm.config.model_type
     if not isinstance(image.encoder, TransformersVision) or image.encoder.network.config.model_type not in _LLAVA_VISION:
         return False, "the image encoder is not CLIP, the only one whose output LLaVA's class gives exactly"
+    if image.encoder.tiles > 1:
+        return False, "LLaVA's class takes one view of a picture, and no tiles"
     projector = image.projector
     if type(projector) is not MLP or len(projector.layers) != 2 or projector.stack != 1 or projector.normed:
         return False, "LLaVA's projector is an MLP of two layers, without norm or stacking"

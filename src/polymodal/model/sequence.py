@@ -7,6 +7,11 @@ positions belong to which media item. A `Batch` holds the *index map*: for each 
     ids        <s>  U  ▢  ▢  ▢  what  ?  A  a  cat </s>         ▢: placeholder (the padding id, never looked at)
     supervised  0   0  0  0  0   0    0  0  1   1   1
     index_map   0   1 11 12 13   5    6  7  8   9  10           rows 11.. are features
+
+A row of a batch holds one example and padding, or, packed, several examples one after another. `segments` says which
+example each position belongs to, and whatever is counted per example is counted by it:
+
+    segments    0   0  0  0  0   0    1  1  1   1  -1           positions restart where a segment begins
 """
 
 from __future__ import annotations
@@ -76,47 +81,80 @@ class Example:
 
 @dataclass
 class Batch:
-    """B examples. `ids`, `mask`, `supervised`, `index_map`: [B, T]. `media`: the items of all examples in order, `owner`
-    the row each belongs to. `target`, `target_mask`: [B, U] for seq2seq backbones."""
+    """E examples in B rows. `ids`, `supervised`, `index_map`: [B, T]. `segments` [B, T]: the example at each position, -1
+    at padding. `names`: of the examples. `media`: the items of all examples in order, `owner` the example each belongs to.
+    `positions` [B, T], within the segment, of packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones."""
 
     ids: Tensor
-    mask: Tensor
+    segments: Tensor
     supervised: Tensor
     index_map: Tensor
     media: list[MediaItem]
     owner: list[int]
     names: list[str]
+    positions: Tensor | None = None
     target: Tensor | None = None
     target_mask: Tensor | None = None
 
+    @property
+    def mask(self) -> Tensor:
+        """[B, T]: what is not padding."""
+        return self.segments >= 0
 
-def collate(examples: Sequence[Example], pad_id: int, side: str = "right") -> Batch:
-    """Pads to the longest example: on the right to train, on the left to generate."""
-    length = max(map(len, examples))
-    shape = (len(examples), length)
-    ids = torch.full(shape, pad_id)
-    mask, supervised = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
+
+def collate(examples: Sequence[Example], pad_id: int, side: str = "right", packing: int | None = None) -> Batch:
+    """One example per row, padded to the longest: on the right to train, on the left to generate. With `packing`, as many
+    examples in a row as fit into that many positions."""
+    rows = [[e] for e in range(len(examples))] if packing is None else packed([len(e) for e in examples], packing)
+    length = max(sum(len(examples[e]) for e in row) for row in rows)
+    shape = (len(rows), length)
+    ids, segments = torch.full(shape, pad_id), torch.full(shape, -1)
+    supervised, positions = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.long)
     index_map = torch.arange(ids.numel()).reshape(shape)
+    place: dict[int, tuple[int, int]] = {}  # of each example: its row and where it begins there
+    for b, row in enumerate(rows):
+        at = length - len(examples[row[0]]) if side == "left" else 0
+        for e in row:
+            place[e] = b, at
+            at += len(examples[e])
     media: list[MediaItem] = []
     owner: list[int] = []
-    row = ids.numel()  # the first feature's row in the table
-    for b, example in enumerate(examples):
-        offset = length - len(example) if side == "left" else 0
-        here = slice(offset, offset + len(example))
-        ids[b, here], mask[b, here], supervised[b, here] = example.ids, True, example.supervised
+    first = ids.numel()  # the next feature's row in the table
+    for e, example in enumerate(examples):
+        b, at = place[e]
+        here = slice(at, at + len(example))
+        ids[b, here], segments[b, here], supervised[b, here] = example.ids, e, example.supervised
+        positions[b, here] = torch.arange(len(example))
         for span in example.spans:
-            start = offset + span.start
-            index_map[b, start : start + span.length] = torch.arange(row, row + span.length)
+            start = at + span.start
+            index_map[b, start : start + span.length] = torch.arange(first, first + span.length)
             media.append(example.media[span.index])
-            owner.append(b)
-            row += span.length
-    batch = Batch(ids, mask, supervised, index_map, media, owner, [e.name for e in examples])
+            owner.append(e)
+            first += span.length
+    batch = Batch(ids, segments, supervised, index_map, media, owner, [e.name for e in examples])
+    if packing is not None:
+        batch.positions = positions
     if examples[0].target is not None:
         targets = [e.target for e in examples if e.target is not None]
         batch.target = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=pad_id)
         lengths = torch.tensor([len(t) for t in targets])
         batch.target_mask = torch.arange(batch.target.shape[1]) < lengths[:, None]
     return batch
+
+
+def packed(lengths: Sequence[int], room: int) -> list[list[int]]:
+    """Indices of examples of these lengths, in rows of at most `room` positions: best-fit decreasing (the longest first,
+    each into the fullest row that still takes it), at most 11/9 of the fewest rows and a few more (Johnson 1973). Depends
+    on nothing but its arguments. An example longer than `room` gets a row of its own."""
+    rows: list[tuple[int, list[int]]] = []  # (positions left, examples)
+    for e in sorted(range(len(lengths)), key=lambda e: -lengths[e]):
+        fitting = [r for r, (left, _) in enumerate(rows) if left >= lengths[e]]
+        if not fitting:
+            rows.append((room - lengths[e], [e]))
+            continue
+        best = min(fitting, key=lambda r: rows[r][0])
+        rows[best] = rows[best][0] - lengths[e], [*rows[best][1], e]
+    return [members for _, members in rows]
 
 
 def place(text: Tensor, features: Sequence[Tensor], batch: Batch) -> Tensor:
@@ -133,6 +171,16 @@ def place(text: Tensor, features: Sequence[Tensor], batch: Batch) -> Tensor:
         return text
     table = torch.cat([text.flatten(0, 1), *(rows.to(text.dtype) for rows in features)])
     return table[batch.index_map]
+
+
+def shared_prefix(batch: Batch) -> int:
+    """Number of leading positions that hold the same token in every row: the system prompt, mostly. 0 of packed rows, of a
+    single one, and where media or padding stand first."""
+    if batch.positions is not None or len(batch.ids) < 2:
+        return 0
+    text = batch.index_map == torch.arange(batch.ids.numel()).view_as(batch.ids)
+    same = ((batch.ids == batch.ids[:1]) & text & batch.mask).all(0)
+    return min(int(same.long().cumprod(0).sum()), len(same) - 1)
 
 
 def common_prefix(a: Sequence, b: Sequence) -> int:

@@ -9,13 +9,16 @@ for every family, and logits are computed only where they are needed.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
+from polymodal.parts import prefix
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -65,21 +68,109 @@ class Backbone(nn.Module):
         self.width = self.lm.get_input_embeddings().embedding_dim
         self._positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
 
+    def ids(self, text: str) -> list[int]:
+        """The tokens of a text that stands in the middle of a conversation."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids [...] -> embeddings [..., D], scaled as the family does it."""
         return self.lm.get_input_embeddings()(ids)
 
-    def hidden(self, embeds: Tensor, mask: Tensor, target: Tensor | None = None) -> Tensor:
-        """Last hidden states. Causal: [B, T, D] of `embeds` [B, T, D]. Seq2seq: of the decoder fed `target` [B, U],
-        shifted right: position u holds the state that predicts token u."""
+    def hidden(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        target: Tensor | None = None,
+        positions: Tensor | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states. Causal: [B, T, D] of `embeds` [B, T, D]; `positions` [B, T] of packed rows begin at 0 where
+        an example does and are 0 at padding. Seq2seq: of the decoder fed `target` [B, U], shifted right: position u holds
+        the state that predicts token u. `start` [1, P, D]: what every row begins with, run once."""
+        if positions is not None:
+            return self._packed(embeds, positions, self.packing)
         if self.seq2seq:
             encoded = self.lm.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
             shifted = self.lm.prepare_decoder_input_ids_from_labels(labels=target)
             return self.lm.get_decoder()(
                 input_ids=shifted, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False
             )[0]
-        places = {"position_ids": positions(mask)} if self._positions else {}
+        if start is not None and self.shares_prefix and not self.lm.is_activation_checkpointing:  # which allows no cache
+            return prefix.hidden(self.lm, start, embeds, mask, _positions(mask))
+        places = {"position_ids": _positions(mask)} if self._positions else {}
         return self.lm.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **places)[0]
+
+    @functools.cached_property
+    def shares_prefix(self) -> bool:
+        return self._positions and not self.seq2seq and prefix.possible(self.lm)
+
+    @functools.cached_property
+    def packing(self) -> Literal["positions", "mask"]:
+        """How examples that share a row are kept apart: by `positions` alone, of which transformers makes each layer's own
+        mask (windows included), or by a `mask` where a family makes its mask without looking at them (OPT).
+
+        Tried out on a few positions rather than looked up by family. Raises `RecipeError` if examples would leak into one
+        another: state-space and seq2seq models, positions that cannot restart (ALiBi).
+        """
+        ways: tuple[Literal["positions", "mask"], ...] = ("positions",)
+        if getattr(self.lm.config, "sliding_window", None) is None:  # one mask for all layers would open the windows
+            ways += ("mask",)
+        for way in ways if self._positions and not self.seq2seq else ():
+            if self._keeps_apart(way):
+                return way
+        kind = self.lm.config.model_type
+        raise RecipeError(f"packing is not exact with a '{kind}' backbone, whose examples would mix: remove 'packing'")
+
+    @torch.no_grad()
+    def _keeps_apart(self, way: Literal["positions", "mask"]) -> bool:
+        """Whether the states of packed examples are those of the examples alone, to rounding."""
+        training, random = self.lm.training, torch.Generator().manual_seed(0)
+        self.lm.eval()
+        table = self.lm.get_input_embeddings()
+        ids = torch.randint(table.num_embeddings, (1, 12), generator=random).to(self.lm.device)
+        places = torch.tensor([[*range(5), *range(7)]], device=self.lm.device)
+        together = self._packed(table(ids), places, way)
+        alone = [self.hidden(table(part), torch.ones_like(part)) for part in (ids[:, :5], ids[:, 5:])]
+        self.lm.train(training)
+        expected = torch.cat(alone, 1)
+        return bool((together - expected).abs().max() <= torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max())
+
+    def _packed(self, embeds: Tensor, positions: Tensor, way: Literal["positions", "mask"]) -> Tensor:
+        """Hidden states of rows of several examples. Without a cache and without a padding mask: with either, transformers
+        does not look for examples in the positions, and they leak into one another silently."""
+        mask = None
+        if way == "mask":
+            from transformers.masking_utils import create_causal_mask
+
+            mask = create_causal_mask(self.lm.config, embeds, None, past_key_values=None, position_ids=positions)
+        return self.lm.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, position_ids=positions)[0]
+
+    def checkpoint(self, on: bool) -> None:
+        """Keep only the states between layers for the backward pass and compute the rest again, or stop doing so.
+
+        By transformers' own switch, whose layers look at it only in training mode. A frozen backbone runs in inference mode
+        (no dropout), and gradients still pass through it to a projector: its layers look as if they trained, and run as if
+        not. Call it after `train` or `eval`. Raises `RecipeError` for a family without the switch.
+        """
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        if not on:
+            if self.lm.is_activation_checkpointing:
+                self.lm.activation_checkpointing_disable()
+                self.lm.train(self.lm.training)
+            return
+        if not self.lm.supports_gradient_checkpointing:
+            kind = self.lm.config.model_type
+            raise RecipeError(f"a '{kind}' backbone has no gradient checkpointing: remove 'checkpointing'")
+        self.lm.activation_checkpointing_enable({"use_reentrant": False})
+        self.lm.disable_input_require_grads()  # only the reentrant kind needs embeddings that ask for a gradient
+        for layer in self.lm.modules():
+            if isinstance(layer, GradientCheckpointingLayer) and not layer.training:
+                switch: Any = layer
+                layer.training = True
+                switch._gradient_checkpointing_func = functools.partial(
+                    _in_inference, layer, switch._gradient_checkpointing_func
+                )
 
     def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [S, D] -> logits [S, V], by the family's own head, as one 2-D product."""
@@ -91,6 +182,19 @@ class Backbone(nn.Module):
         if not self.seq2seq:
             return shell(inputs_embeds=given, use_cache=False).logits[0]
         return shell(encoder_outputs=(given,), decoder_inputs_embeds=given, use_cache=False).logits[0]
+
+
+def _in_inference(layer: nn.Module, checkpoint: Callable[..., Any], run: Callable[..., Any], *args: Any) -> Any:
+    """A checkpointed layer that runs, and runs again in the backward pass, without dropout of its own."""
+
+    def still(*args: Any) -> Any:
+        layer.training = False
+        try:
+            return run(*args)
+        finally:
+            layer.training = True
+
+    return checkpoint(still, *args)
 
 
 class _Passthrough(nn.Module):
@@ -118,6 +222,6 @@ class _Given:
         return None
 
 
-def positions(mask: Tensor) -> Tensor:
+def _positions(mask: Tensor) -> Tensor:
     """Position of each token [B, T], counted over real tokens: left padding does not shift them."""
     return (mask.long().cumsum(-1) - 1).clamp(min=0)

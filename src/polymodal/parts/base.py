@@ -58,8 +58,19 @@ class Encoder(nn.Module):
         """M prepared items -> M feature tensors [N, De]."""
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """A backbone's words, for projectors that speak them: `ids` tokenises a text, `embed` maps ids [...] to [..., D]."""
+
+    ids: Callable[[str], list[int]]
+    embed: Callable[[Tensor], Tensor]
+
+
 class InputProjector(nn.Module):
     """Maps encoder features to backbone embeddings. The first two constructor arguments are De and D."""
+
+    def speak(self, vocabulary: Vocabulary) -> None:
+        """Called once by the composition, before anything else."""
 
     @abstractmethod
     def length(self, n: int) -> int:

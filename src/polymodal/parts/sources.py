@@ -9,6 +9,7 @@ is not the one it was trained with.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from polymodal import assets
 from polymodal.errors import AssetError, CheckpointError, RecipeError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def locate(path: str) -> str:
@@ -111,8 +112,33 @@ def load_strictly(cls: Any, path: str, role: str, **options: Any) -> Any:
     return module
 
 
+def read_lines(file: str) -> list[str]:
+    """The lines of a text file, blank ones too. Raises `RecipeError` if it cannot be read."""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: cannot be read ({error})") from error
+
+
+def read_tensor(file: Path, name: str) -> Tensor:
+    """One tensor of a weight file. Raises `CheckpointError` if it is not there."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as tensors:
+            return tensors.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file}: has no tensor '{name}' ({error})") from error
+
+
 def read_tensors(file: Path, part: nn.Module) -> None:
     """Load a weight file into `part`. Raises `CheckpointError` naming the tensor that is missing, extra or misshapen."""
+    copy_tensors(file, part.state_dict())
+
+
+def copy_tensors(file: Path, expected: Mapping[str, Tensor]) -> None:
+    """As `read_tensors`, into tensors by name."""
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -122,14 +148,15 @@ def read_tensors(file: Path, part: nn.Module) -> None:
         found = load_file(file)
     except SafetensorError as error:
         raise CheckpointError(f"{file}: not a complete safetensors file ({error})") from error
-    expected = part.state_dict()
     for problem, names in (("missing", expected.keys() - found.keys()), ("unexpected", found.keys() - expected.keys())):
         if names:
             raise CheckpointError(f"{file}: tensor '{min(names)}' is {problem} ({len(names)} in all)")
     for key, tensor in expected.items():
         if tensor.shape != found[key].shape:
             raise CheckpointError(f"{file}: tensor '{key}' is {list(found[key].shape)}, not {list(tensor.shape)}")
-    part.load_state_dict(found)
+    with torch.no_grad():
+        for key, tensor in expected.items():
+            tensor.copy_(found[key])
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,8 @@ INPUT_PROJECTORS = {
     "mlp": "polymodal.parts.input_projectors.mlp.MLP",
     "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
     "pyramid": "polymodal.parts.input_projectors.pyramid.Pyramid",
+    "tags": "polymodal.parts.input_projectors.tags.Tags",
+    "branches": "polymodal.parts.input_projectors.branches.Branches",
     "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",

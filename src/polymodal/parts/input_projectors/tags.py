@@ -1,0 +1,64 @@
+"""Tags projector: what an encoder would call a picture, in the backbone's own words (Tag2Text, arXiv 2303.05657; ConSE,
+1312.5650). A classifier reads the feature of the whole; the words of the likeliest names become positions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.parts.base import Features, InputProjector, Vocabulary
+from polymodal.parts.input_projectors.classifiers import Cosine, Frozen
+from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.sources import locate, read_lines
+
+FILLER = "."  # behind a name of fewer tokens: one that the backbone reads past
+
+
+class Tags(InputProjector):
+    """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. `names`: a list,
+    or a file of one name a line; a blank one is never said. `classifier`: a folder whose `model.safetensors` ends in a
+    layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        names: list[str] | str,
+        top: Positive = 3,
+        tokens: Positive = 4,
+        rank: Positive = 256,
+        noise: float = 0.0,
+        classifier: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.names = read_lines(names) if isinstance(names, str) else list(names)
+        self.top, self.tokens, self.noise = top, tokens, noise
+        self.index = {name: i for i, name in enumerate(self.names) if name}
+        self.options = {"names": self.names}
+        self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
+        own = Frozen(Path(locate(classifier)), len(self.names), width_in) if classifier else None
+        self.classifier = own or Cosine(width_in, len(self.names), rank)
+
+    def speak(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        filler = vocabulary.ids(FILLER)[-1:]
+        words = [(vocabulary.ids(" " + name)[: self.tokens] + filler * self.tokens)[: self.tokens] for name in self.names]
+        self.register_buffer("words", torch.tensor(words), persistent=False)
+        self.register_buffer("silent", torch.tensor([not name for name in self.names]), persistent=False)
+
+    def length(self, n: int) -> int:
+        return self.top * self.tokens
+
+    def scores(self, features: Features) -> Tensor:
+        """Logits [M, names] of the first feature of each item."""
+        x = torch.stack([rows[0] for rows in features.tokens])
+        if self.training and self.noise:
+            x = x * (1 + self.noise * torch.randn_like(x))
+        return self.classifier(x).masked_fill(self.silent, float("-inf"))
+
+    def forward(self, features: Features) -> list[Tensor]:
+        sure, best = self.scores(features).softmax(-1).topk(self.top)
+        said = self.vocabulary.embed(self.words[best]) + (sure[..., None, None] * self.certainty)
+        return list(said.flatten(1, 2))
