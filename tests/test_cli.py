@@ -17,6 +17,7 @@ import soundfile
 import yaml
 
 from polymodal import cli
+from polymodal.training import checking
 from tests.conftest import picture, sound
 
 
@@ -94,7 +95,7 @@ def test_bad_media_is_one_line_that_names_the_file(name, model, tmp_path, monkey
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("command", ["ask", "preview"])
+@pytest.mark.parametrize("command", ["ask", "check"])
 def test_a_model_that_is_not_there_is_one_line(command, tmp_path, monkeypatch, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
@@ -206,16 +207,96 @@ def test_compose_shows_every_part_and_what_an_item_costs(tiny_recipe, tmp_path, 
     assert report["export"]["llava"] is False
 
 
-def test_preview_shows_ignored_supervised_and_media(model, tmp_path, monkeypatch, capsys):
-    picture(1).save(tmp_path / "a.png")
+def chat(folder, *answers, name="data.jsonl"):
+    """A file of one-picture conversations with these answers; its picture is a.png."""
+    picture(1).save(folder / "a.png")
     content = [{"type": "image_url", "image_url": {"url": "a.png"}}, {"type": "text", "text": "what is this?"}]
-    row = {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": "a red cat"}]}
-    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
-    code, out, _ = run(monkeypatch, capsys, "preview", tmp_path / "data.jsonl", "-m", model)
-    assert code == 0
+    rows = ([{"role": "user", "content": content}, {"role": "assistant", "content": answer}] for answer in answers)
+    (folder / name).write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    return folder / name
+
+
+def test_check_shows_ignored_supervised_and_media(model, tmp_path, monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, "check", chat(tmp_path, "a red cat"), "-m", model)
+    assert (code, err) == (0, "")
     assert "⟨image × 16⟩" in out
     assert "a red cat<|im_end|>" in out
     assert "supervised" in out
+    assert "every distinct item was decoded" in out
+
+
+def test_check_lists_errors_by_row_and_field_and_exits_with_2(model, tmp_path, monkeypatch, capsys):
+    data = chat(tmp_path, *["a cat"] * 5)
+    data.write_text(data.read_text().replace('"content": "a cat"', '"contnt": "a cat"', 4))
+    code, out, err = run(monkeypatch, capsys, "check", data, "-m", model, "--errors", "3")
+    assert code == 2
+    lines = err.strip().splitlines()
+    assert [line.split(":")[1].strip() for line in lines[:3]] == ["data.jsonl"] * 3
+    assert [line.split(":")[2] for line in lines[:3]] == ["1", "2", "3"]
+    assert "'contnt'" in lines[0]
+    assert lines[3:] == ["error: and 1 more rows; --errors 4 lists them"]
+    assert "lengths in positions" in out
+
+
+def test_check_json_has_the_numbers(model, tiny, tmp_path, monkeypatch, capsys):
+    data = chat(tmp_path, "a cat", "a dog", "", "a cat")
+    test = chat(tmp_path, "a cat", name="test.jsonl")
+    options = ["--json", "--fast", "--rate", "100", "--batch", "2", "--held-out", test]
+    code, out, _ = run(monkeypatch, capsys, "check", data, "-m", model, *options)
+    found = json.loads(out)
+    assert code == 0
+    mine = found["sources"]["data"]
+    width = tiny.model.modalities["image"].encoder.width
+    assert mine["media"] == {"image": {"items": 4, "unique": 1, "positions": 64, "cache_bytes": 16 * width * 2}}
+    assert {what: (warning["count"], len(warning["rows"])) for what, warning in mine["warnings"].items()} == {
+        checking.CONTRADICTORY: (2, 2),
+        checking.EMPTY: (1, 1),
+        checking.TWICE: (1, 1),
+    }
+    (stage,) = found["stages"]
+    assert (stage["steps"], stage["batch"]) == (2, 2)
+    assert stage["seconds"] == pytest.approx(stage["positions"] / 100)
+    assert stage["positions"] == pytest.approx(mine["positions_per_epoch"], rel=0.01)
+    assert found["leaks"] == [{"held_out": "held-out-1", "trained": "data", "modality": "image", "items": 1}]
+    assert found["media"] == "headers"
+
+
+def test_check_takes_a_recipe_with_all_its_sources(tiny_recipe, tmp_path, monkeypatch, capsys):
+    data, test = chat(tmp_path, "a cat"), chat(tmp_path, "a cat", name="test.jsonl")
+    stage = {"name": "one", "train": {"inputs.*.projector.*": 1e-3}, "data": {"mine": 1.0}, "steps": 3, "batch": 2}
+    sources = {name: {"kind": "messages", "path": str(file)} for name, file in (("mine", data), ("test", test))}
+    recipe = {**tiny_recipe(), "data": sources, "stages": [stage], "run": {"folder": str(tmp_path / "run")}}
+    recipe["evaluate"] = {"asked": {"data": {"kind": "messages", "path": str(chat(tmp_path, "b", name="asked.jsonl"))}}}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    code, out, _ = run(monkeypatch, capsys, "check", tmp_path / "r.yaml", "stages.0.steps=5", "--time", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {name: source["held_out"] for name, source in found["sources"].items()} == {
+        "mine": False,
+        "test": True,
+        "evaluate.asked": True,
+    }
+    assert [leak["held_out"] for leak in found["leaks"]] == ["test", "evaluate.asked"]
+    assert found["stages"][0]["steps"] == 5
+    assert found["stages"][0]["seconds"] > 0
+    assert found["encode_seconds"]["image"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--rows", "some"], "--rows 'some'"),
+        (["--kind", "mesages"], "did you mean 'messages'"),
+        (["folder"], "an option of the data reads KEY=VALUE"),
+        (["folder=x"], "no option 'folder'"),
+        (["--kind", "llava"], "field 'conversations' is missing"),
+    ],
+)
+def test_check_refuses_in_one_line(arguments, said, model, tmp_path, monkeypatch, capsys):
+    code, _, err = run(monkeypatch, capsys, "check", chat(tmp_path, "a cat"), "-m", model, *arguments)
+    assert (code, len(err.strip().splitlines())) == (2, 1)
+    assert said in err
 
 
 def test_help_starts_in_under_a_second():
@@ -232,3 +313,17 @@ def test_starting_imports_nothing_heavy():
     script = "import sys, polymodal.cli; print([m for m in ('torch', 'transformers', 'numpy', 'av') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_compose_shows_the_adapters_that_stages_attach(tiny_recipe, tmp_path, monkeypatch, capsys):
+    from tests.training.runs import raw_recipe, stage, write_pictures
+
+    adapters = {"backbone.lm.*.[qv]_proj": {"kind": "lora", "r": 2, "rate": 1e-3}}
+    data = {"pictures": write_pictures(tmp_path)}
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(raw_recipe(tiny_recipe(), tmp_path / "run", data, stage(train={}, peft=adapters))))
+    code, out, _ = run(monkeypatch, capsys, "compose", file, "--json")
+    assert code == 0
+    rows = {row["part"]: row for row in json.loads(out)["parts"]}
+    assert rows["backbone.peft"]["trained"] == rows["backbone.peft"]["parameters"] > 0
+    assert sum(row["trained"] for row in rows.values()) == rows["backbone.peft"]["trained"]

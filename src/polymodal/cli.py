@@ -87,12 +87,18 @@ def compose(
     from polymodal.model.composition import Composition
     from polymodal.model.config import model_recipe, read_yaml
     from polymodal.model.report import describe, table
-    from polymodal.training.stage import train_recipe
+    from polymodal.parts import peft
+    from polymodal.training.stage import adapt, train_recipe
 
     _quiet()
     data = read_yaml(recipe, overrides or ())
-    trains = [stage.train for stage in train_recipe(data, str(recipe)).stages] if "stages" in data else []
-    report = describe(Composition.from_recipe(model_recipe(data, str(recipe))), trains)
+    stages = train_recipe(data, str(recipe)).stages if "stages" in data else []
+    composition = Composition.from_recipe(model_recipe(data, str(recipe)))
+    trains: list[dict[str, float]] = []
+    for stage in stages:
+        adapt(composition.model, composition.recipe, stage, seed=0)
+        trains += [stage.train, dict.fromkeys(peft.named(composition.model, stage.peft), 0.0)]
+    report = describe(composition, trains)
     if json:
         typer.echo(encoder.dumps(report))
     else:
@@ -100,41 +106,73 @@ def compose(
 
 
 @app.command()
-def preview(
-    data: Annotated[Path, typer.Argument(help="A JSONL file of conversations in OpenAI's form.")],
-    model: Model = "nano",
-    rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many to show.")] = 3,
+def check(
+    data: Annotated[str, typer.Argument(help="A file, folder or data set of your own; or a training recipe (.yaml).")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="KEY=VALUE: an option of the data; KEY.KEY=VALUE: a key of the recipe.")
+    ] = None,
+    kind: Annotated[str, typer.Option("--kind", "-k", help="The format of the data.")] = "messages",
+    model: Annotated[str, typer.Option("--model", "-m", help="`nano`, the folder of a checkpoint, or a recipe.")] = "nano",
+    rows: Annotated[str, typer.Option("--rows", "-n", help="How many to check: a number, or `all`.")] = "all",
+    fast: Annotated[bool, typer.Option("--fast", help="Look at the headers of media, and decode nothing.")] = False,
+    errors: Annotated[int, typer.Option(min=1, help="How many errors to list.")] = 10,
+    held_out: Annotated[list[str] | None, typer.Option(help="Data of the same kind that must share no media.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Conversations per step.")] = 16,
+    grouping: Annotated[int, typer.Option(min=1, help="Batches that are sorted by length together.")] = 8,
+    limit: Annotated[int, typer.Option(min=8, help="Positions of a conversation.")] = 1024,
+    time: Annotated[bool, typer.Option("--time", help="Measure two training steps, and estimate the rest.")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.0, help="Estimate time from these positions a second.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Show what the model would see and learn of your data: ignored (dim), supervised (green), media (magenta)."""
-    import random
+    """Check every row of your data without training, and show what the model would read and learn of it. Exit code 2 if a
+    row cannot be trained on. With a recipe, its own data, model and stages are checked.
 
-    from polymodal.training.sources import MessagesSource
+    Example: `polymodal check mix.json --kind llava media=pictures`
+    """
+    from polymodal.cli_check import Options, check_data, check_recipe, rows_of
 
-    source = MessagesSource(str(data))
-    processor = _load(model, None).processor
-    console = _console()
-    for index in range(min(rows, len(source))):
-        sample = source.sample(index, random.Random(0))
-        example = processor.encode(sample.messages, name=sample.name)
-        share = example.supervised_count / (len(example) + (0 if example.target is None else len(example.target)))
-        media = sum(span.length for span in example.spans)
-        console.rule(f"{sample.name}: {len(example)} positions, {media} of media, {share:.0%} supervised")
-        console.print(processor.preview(example))
+    _quiet()
+    options = Options(rows_of(rows), errors, fast, time, rate, json)
+    if Path(data).suffix in (".yaml", ".yml"):
+        check_recipe(Path(data), settings or (), options)
+    else:
+        plan = {"batch": batch, "grouping": grouping, "limit": limit}
+        check_data(data, settings or (), kind, model, held_out or (), plan, options)
 
 
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe with `model`, `data`, `stages` and `run`.")],
     overrides: Overrides = None,
+    fill_cache: Annotated[bool, typer.Option("--fill-cache", help="Only encode what run.cache lacks.")] = False,
 ) -> None:
-    """Train as a recipe says. Started again with the same recipe, a killed run goes on from its last checkpoint.
+    """Train as a recipe says. Weights that it names and that are not here are fetched first.
 
-    Example: `polymodal train recipes/nano/v0.yaml run.folder=runs/mine`
+    Start a run, with two keys of the recipe changed:
+
+    `polymodal train recipes/nano/v0.yaml run.folder=runs/mine stages.0.steps=500`
+
+    Go on after Ctrl-C, a kill or a power cut, from the last checkpoint: the same command again. It ends in the weights
+    of a run that was never stopped. Watch it: `polymodal plot runs/mine`
     """
-    from polymodal.cli_train import run
+    from polymodal import cli_train
 
     _quiet()
-    run(recipe, overrides or ())
+    (cli_train.fill_cache if fill_cache else cli_train.run)(recipe, overrides or ())
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs; several are drawn over each other.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The picture; loss.png in the run, or here.")] = None,
+) -> None:
+    """Draw the losses and held-out metrics of runs, also of one that is going on.
+
+    Example: `polymodal plot runs/mine runs/other --out both.png`
+    """
+    from polymodal.cli_train import plot as draw
+
+    typer.echo(draw(runs, out))
 
 
 def main() -> None:

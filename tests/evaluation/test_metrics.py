@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from polymodal.evaluation.metrics import accuracy, balanced_accuracy, wilson, word_errors, words
+from polymodal.evaluation.metrics import (
+    accuracy,
+    balanced_accuracy,
+    bootstrap,
+    contains,
+    exact,
+    wilson,
+    word_errors,
+    words,
+)
 
 
 def test_wilson_interval_matches_the_published_example():
@@ -38,3 +47,34 @@ def test_a_majority_guesser_has_balanced_accuracy_of_one_class():
 )
 def test_word_errors_are_edits(truth, heard, errors):
     assert word_errors(truth, heard) == (errors, len(words(truth)))
+
+
+def test_words_are_of_any_script():
+    assert words("Où est-il? 'Don\u0027t'") == ["où", "est", "il", "don't"]
+    assert word_errors("красная кошка", "красная собака") == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "same", "held"),
+    [
+        ("A cat.", "a  cat", True, True),
+        ("cat", "It is a cat.", False, True),
+        ("cat", "a catalogue", False, False),
+        ("red fox", "the red, fox", False, False),
+        ("c++", "written in C++.", False, True),
+        ("a cat", "", False, False),
+        ("кошка", "Это кошка.", False, True),
+    ],
+)
+def test_exact_is_the_whole_answer_and_contains_whole_words_of_it(wanted, answer, same, held):
+    assert exact(wanted, answer) is same
+    assert contains(wanted, answer) is held
+
+
+def test_the_bootstrap_interval_of_a_share_is_near_wilsons():
+    low, high = bootstrap([(1, 1)] * 30 + [(0, 1)] * 70)
+    expected = wilson(30, 100)
+    assert low == pytest.approx(expected[0], abs=0.03)
+    assert high == pytest.approx(expected[1], abs=0.03)
+    assert bootstrap([(1, 4)] * 5) == (0.25, 0.25)  # nothing varies
+    assert bootstrap([(0, 9), (5, 10)]) == bootstrap([(0, 9), (5, 10)])

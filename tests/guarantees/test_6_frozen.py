@@ -15,6 +15,7 @@ from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import compose
 from polymodal.model.sequence import collate
+from polymodal.parts import peft
 from polymodal.training import loop
 from polymodal.training.loop import train
 from polymodal.training.stage import select, train_recipe
@@ -140,6 +141,19 @@ def test_a_frozen_part_runs_as_in_inference(encoder, tiny_recipe, data, tmp_path
         assert torch.equal(composition.model(batch).logits, composition.model(batch).logits)
 
 
+def test_the_statistics_of_a_frozen_branch_stay_while_its_neighbour_learns(tiny_recipe, data, tmp_path):
+    """A classifier whose mean moved after it had learned would call everything by another name."""
+    raw = tiny_recipe()
+    tags = {"kind": "tags", "names": ["a cat", "a dog"], "top": 1, "tokens": 1, "rank": 4}
+    raw["model"]["inputs"]["image"]["projector"] = {"kind": "branches", "of": {"tags": tags, "prefix": {"kind": "prefix"}}}
+    learn = stage(train={"inputs.image.projector.of.prefix.*": 1e-2}, steps=2)
+    before = weights(compose(train_recipe(raw_recipe(raw, tmp_path / "run", data, learn)).model))
+    after = weights(train(train_recipe(raw_recipe(raw, tmp_path / "run", data, learn))).model)
+    changed = differing(before, after)
+    assert any(name.endswith("standardize.mean") for name in changed)
+    assert all(torch.equal(before[name].half(), after[name].half()) for name in changed if ".tags." in name)  # as stored
+
+
 @pytest.mark.parametrize("family", ["causal", "seq2seq"])
 def test_the_gradient_reaches_the_projector_through_a_frozen_backbone(family, tiny_recipe):
     composition = Composition.from_recipe(tiny_recipe() if family == "causal" else tiny_recipe(T5, chat_format=None))
@@ -151,6 +165,21 @@ def test_the_gradient_reaches_the_projector_through_a_frozen_backbone(family, ti
             assert parameter.grad.abs().max() > 0, name
         else:
             assert parameter.grad is None, name
+
+
+@pytest.mark.parametrize("kind", ["lora", "prefix", "layernorm"])
+def test_the_weights_beside_an_adapter_never_change_and_get_no_gradient(kind, tiny_recipe, data, tmp_path, seen):
+    learn = stage(train={}, peft={"backbone.lm.*": {"kind": kind, "rate": 1e-2}})
+    raw = raw_recipe(tiny_recipe(), tmp_path / "run", data, learn)
+    before = weights(compose(train_recipe(raw).model))
+    model = train(train_recipe(raw)).model
+    adapters = peft.weights(model)
+    assert all(adapters[name].abs().max() > 0 for name in adapters)
+    with peft.detached(model):
+        assert not differing(before, weights(model))
+        plain = {name for name, _ in model.named_parameters()}
+    assert not plain & set().union(*seen)
+    assert set(seen[-1]) == {name for name, _ in model.named_parameters() if _ in set(adapters.values())}
 
 
 def test_a_pattern_that_matches_nothing_raises_before_anything_is_trained(tiny_recipe, data, tmp_path, seen):

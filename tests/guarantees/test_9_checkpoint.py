@@ -19,6 +19,7 @@ from polymodal.content import assistant, audio, image, user
 from polymodal.errors import CheckpointError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
+from polymodal.parts import peft
 
 CHILD = """
 import sys, torch
@@ -48,6 +49,84 @@ def test_saved_moved_and_loaded_in_a_new_process_gives_equal_logits(kind, tiny_r
     script = CHILD.format(root=root, folder=str(tmp_path / "elsewhere" / "model"), out=str(tmp_path / "out.pt"))
     subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
     assert torch.equal(torch.load(tmp_path / "out.pt"), logits(composition))
+
+
+ADAPTERS = {
+    "backbone.lm.*.self_attn.[qv]_proj": {"kind": "lora", "r": 4},
+    "backbone.lm.*.layers.1.self_attn": {"kind": "prefix", "length": 3},
+    "backbone.lm.*norm": {"kind": "layernorm"},
+    "inputs.image.encoder.*_proj": {"kind": "lora", "r": 2, "alpha": 3.0},
+}
+
+
+def adapted(recipe, *patterns: str) -> Composition:
+    """With adapters that are no longer the identity."""
+    recipe["model"]["peft"] = {pattern: ADAPTERS[pattern] for pattern in patterns or ADAPTERS}
+    composition = Composition.from_recipe(recipe)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in peft.weights(composition.model).values():
+            weight.add_(torch.randn(weight.shape, generator=random) * 0.2)
+    return composition
+
+
+def test_adapters_are_saved_moved_and_loaded_in_a_new_process(tiny_recipe, tmp_path):
+    """Each in a file of its own beside the part, which is linked as if it had none."""
+    recipe = tiny_recipe()
+    plain = logits(Composition.from_recipe(recipe))
+    composition = adapted(recipe)
+    assert not torch.allclose(logits(composition), plain, atol=1e-2)
+    composition.save(tmp_path / "a" / "model")
+    shutil.move(tmp_path / "a", tmp_path / "elsewhere")
+    folder = tmp_path / "elsewhere" / "model"
+    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+    script = CHILD.format(root=root, folder=str(folder), out=str(tmp_path / "out.pt"))
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, cwd=tmp_path)
+    assert torch.equal(torch.load(tmp_path / "out.pt"), logits(composition))
+    again = polymodal.load(folder)
+    again.save(tmp_path / "again")
+    assert torch.equal(logits(polymodal.load(tmp_path / "again")), logits(composition))
+
+
+def test_a_backbone_with_adapters_stays_linked(asset, tiny_recipe, tmp_path):
+    recipe = tiny_recipe()
+    recipe["model"]["backbone"] = {"path": "asset:llm", "chat_format": "chatml"}
+    composition = adapted(recipe)
+    composition.save(tmp_path / "model", dtype=torch.float16)
+    files = {file.name for file in (tmp_path / "model").iterdir()}
+    assert "backbone" not in files
+    assert {"backbone.peft.safetensors", "inputs.image.encoder.peft.safetensors"} <= files
+    assert "inputs.audio.encoder.peft.safetensors" not in files
+    assert torch.equal(logits(polymodal.load(tmp_path / "model")), logits(composition))
+    edit(
+        tmp_path / "model" / "backbone.peft.safetensors",
+        lambda s: s.pop("lm.model.layers.0.self_attn.q_proj.lora_A.weight"),
+    )
+    with pytest.raises(CheckpointError, match=r"backbone.peft.safetensors: tensor 'lm.*q_proj.lora_A.weight' is missing"):
+        polymodal.load(tmp_path / "model")
+    (tmp_path / "model" / "backbone.peft.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="backbone.peft.safetensors: this weight file is missing"):
+        polymodal.load(tmp_path / "model")
+
+
+def test_merged_adapters_are_plain_weights(tiny_recipe, tmp_path):
+    patterns = [pattern for pattern, options in ADAPTERS.items() if options["kind"] != "prefix"]
+    composition = adapted(tiny_recipe(), *patterns)
+    before = logits(composition)
+    composition.save(tmp_path / "model", merge=True)
+    assert not list((tmp_path / "model").glob("*.peft.safetensors"))
+    merged = polymodal.load(tmp_path / "model")
+    assert merged.recipe.peft == {}
+    assert not peft.weights(merged.model)
+    assert torch.allclose(logits(merged), before, atol=1e-5)
+    assert torch.equal(logits(composition), before)  # nothing was merged in memory
+
+
+def test_a_prefix_cannot_be_merged_and_nothing_is_written(tiny_recipe, tmp_path):
+    composition = adapted(tiny_recipe())
+    with pytest.raises(polymodal.errors.RecipeError, match="cannot be merged"):
+        composition.save(tmp_path / "model", merge=True)
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from polymodal.model.modeling import MultimodalLM
 from polymodal.training.loop import train
@@ -88,6 +89,12 @@ def recipe(*args: Any, **run: Any) -> TrainRecipe:
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """The rows of a run's log."""
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def state_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a run's last checkpoint, as one process writes it."""
+    (file,) = (folder / "state").glob("*.safetensors")
+    return load_file(file)
 
 
 def weights(model: MultimodalLM) -> dict[str, torch.Tensor]:

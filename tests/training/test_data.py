@@ -219,8 +219,8 @@ def test_by_length_groups_likes_and_loses_nothing():
 
 def item(id, split="train", modality="audio", **fields):
     fields = {"caption": id, "concept": id, **fields}
-    common = {"file": id, "source": "tiny", "vendor": "us", "licence": "CC0-1.0", "concept_split": "train"}
-    return Item(id=id, split=split, modality=modality, path=f"/corpus/{id}", **common, **fields)
+    common = {"file": f"{id}.flac", "source": "tiny", "vendor": "us", "licence": "CC0-1.0", "concept_split": "train"}
+    return Item(id=id, split=split, modality=modality, **common, **fields)
 
 
 @pytest.fixture
@@ -236,6 +236,7 @@ def corpus(monkeypatch):
         item("6", modality="image", caption="a robin", category="bird"),
     ]
     monkeypatch.setattr(corpora, "read", lambda name: items if name == "tiny" else pytest.fail(name))
+    monkeypatch.setattr(Item, "read", lambda item: item.id.encode())
 
 
 def wordings(*pairs):
@@ -269,7 +270,7 @@ def test_offered_choices_hold_the_right_one(corpus):
 def test_a_corpus_sample_is_its_media_then_the_question(corpus):
     sample = CorpusSource("tiny", wordings(("repeat {text}", "{text}"))).sample(0, RNG)
     (media, question), (answer,) = (message.parts for message in sample.messages)
-    assert (media.type, media.media) == ("audio", "/corpus/1")
+    assert (media.type, media.media) == ("audio", b"1")
     assert (question.text, answer.text) == ("repeat hello world", "hello world")
     silent = CorpusSource("tiny", wordings(("", "{text}"))).sample(0, RNG)
     assert [part.type for part in silent.messages[0].parts] == ["audio"]

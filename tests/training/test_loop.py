@@ -7,19 +7,18 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import polymodal
 from polymodal.content import assistant, user
+from polymodal.errors import CheckpointError, DataError
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import compose
 from polymodal.model.sequence import collate
-from polymodal.training.data import Sample
-from polymodal.training.loop import Log, Losses, rate, train
+from polymodal.training import dump
+from polymodal.training.loop import Losses, rate, train
 from polymodal.training.objectives import Loss
 from polymodal.training.stage import Stage, train_recipe
-from polymodal.training.state import Progress
-from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, weights
+from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, state_of, train_until, weights
 
 
 def test_loss_falls_when_it_learns_a_few_pictures_by_heart(tiny_recipe, data, tmp_path):
@@ -96,6 +95,7 @@ def test_objectives_are_summed_with_their_weights(composition, monkeypatch):
         return lambda step: Loss(torch.tensor([value, 3 * value]), torch.tensor([1.0, 1.0]))
 
     monkeypatch.setattr(objectives, "OBJECTIVES", {"a": fixed(1.0), "b": fixed(10.0)})
+    monkeypatch.setattr(objectives, "COUNTS", dict.fromkeys("ab", lambda batch: 2))
     examples = [composition.processor.encode(c) for c in conversations()[:2]]
     loss, _ = Losses(composition.model, {"a": 0.5, "b": 2.0})(collate(examples, composition.processor.pad_id))
     assert loss.item() == pytest.approx(0.5 * 2.0 + 2.0 * 20.0)
@@ -119,67 +119,11 @@ def test_each_pattern_learns_at_its_own_rate_and_the_last_one_decides(tiny_recip
     learn = stage(train=patterns, steps=1, warmup=0)
     before = weights(compose(train_recipe(raw_recipe(tiny_recipe(), tmp_path, data)).model))
     train(recipe(tiny_recipe(), tmp_path / "run", data, learn, save_every=1))
-    after = load_file(tmp_path / "run" / "state" / "tensors.safetensors")
+    after = state_of(tmp_path / "run")
     fast, slow = (f"inputs.image.projector.layers.{i}.weight" for i in (0, 1))
     # Adam's first step moves every weight by the learning rate.
     assert (after[f"weight/{fast}"] - before[fast]).abs().max() == pytest.approx(1e-2, rel=1e-3)
     assert (after[f"weight/{slow}"] - before[slow]).abs().max() == pytest.approx(1e-5, rel=1e-2)
-
-
-PROMISED = {
-    "stage",
-    "step",
-    "steps",
-    "lr",
-    "loss",
-    "grad_norm",
-    "examples_per_s",
-    "positions_per_s",
-    "data_wait",
-    "padding",
-    "seconds",
-}
-
-
-def test_log_rows_hold_what_is_promised(tiny_recipe, data, tmp_path):
-    mixed = stage(data={"pictures": 1.0, "talk": 1.0}, steps=6, batch=3)
-    seen = []
-    train(recipe(tiny_recipe(), tmp_path / "run", data, mixed, log_every=4), on_log=seen.append)
-    rows = rows_of(tmp_path / "run")
-    assert rows == seen
-    assert [row["step"] for row in rows] == [4, 6]
-    for row in rows:
-        assert set(row) == PROMISED
-        assert row["stage"] == "one"
-        assert row["steps"] == 6
-        assert set(row["loss"]) <= {"lm", "lm/pictures", "lm/talk"}
-        assert {"lm"} < set(row["loss"])
-        assert 0 <= row["data_wait"] < 1
-        assert 0 <= row["padding"] < 1
-        assert row["examples_per_s"] > 0
-    assert rows[0]["lr"] > rows[1]["lr"] > 0
-
-
-def test_the_logged_loss_is_the_mean_over_the_tokens_since_the_last_row(composition, tmp_path):
-    log = Log(tmp_path / "log.jsonl", None)
-    batch = collate([composition.processor.encode(c) for c in conversations()[:2]], composition.processor.pad_id)
-    samples = [Sample([], "1", source="cats"), Sample([], "2", source="dogs")]
-    for sums, counts, norm in [((6.0, 1.0), (3.0, 1.0), 0.5), ((9.0, 4.0), (3.0, 2.0), 0.7), ((0.0, 0.0), (0.0, 0.0), 0.1)]:
-        losses = {"lm": (torch.tensor(sums), torch.tensor(counts))}
-        log.add(Stage(**stage()), Progress(step=1), losses, samples, batch, norm, busy=0.0)
-    log.write(Stage(**stage()), lr=0.1)
-    log.add(Stage(**stage()), Progress(step=2), {"lm": (torch.ones(2), torch.ones(2))}, samples, batch, 0.2, busy=0.0)
-    log.write(Stage(**stage()), lr=0.1)
-    first, second = rows_of(tmp_path)
-    assert first["loss"] == {
-        "lm": pytest.approx(20 / 9, abs=1e-4),
-        "lm/cats": 2.5,
-        "lm/dogs": pytest.approx(5 / 3, abs=1e-4),
-    }
-    assert second["loss"] == {"lm": 1.0, "lm/cats": 1.0, "lm/dogs": 1.0}
-    assert (first["grad_norm"], second["grad_norm"]) == (0.7, 0.2)
-    real, padded = int(batch.mask.sum()), batch.mask.numel()
-    assert first["padding"] == pytest.approx(1 - real / padded, abs=1e-3)
 
 
 def test_how_it_was_made_is_written_into_the_model(tiny_recipe, data, tmp_path):
@@ -215,3 +159,58 @@ def test_a_batch_without_media_does_not_stop_a_stage_of_projectors(tiny_recipe, 
     rows = rows_of(tmp_path / "run")
     assert any(set(row["loss"]) == {"lm", "lm/talk"} for row in rows)
     assert any(set(row["loss"]) == {"lm", "lm/pictures"} for row in rows)
+
+
+def test_a_run_begins_from_the_parts_of_a_checkpoint(tiny_recipe, data, tmp_path):
+    """Those of the same name, and what a stage does not train stays what it was."""
+    first = train(recipe(tiny_recipe(), tmp_path / "a", data, stage(steps=3, train={"inputs.image.*": 1e-2})))
+    learn = stage(data={"recordings": 1.0}, train={"inputs.audio.projector.*": 1e-2})
+    again = recipe(tiny_recipe(), tmp_path / "b", data, learn, init_from=str(tmp_path / "a" / "model"))
+    changed = differing(weights(first.model), weights(train(again).model))
+    assert changed
+    assert all(name.startswith("inputs.audio.projector.") for name in changed)
+
+
+def test_a_part_of_another_architecture_is_refused_by_name(tiny_recipe, data, tmp_path):
+    train(recipe(tiny_recipe(), tmp_path / "a", data, stage(steps=1)))
+    other = tiny_recipe()
+    other["model"]["inputs"]["image"]["projector"] = {"kind": "linear"}
+    begun = recipe(other, tmp_path / "b", data, init_from=str(tmp_path / "a" / "model"))
+    with pytest.raises(CheckpointError, match="init_from: inputs.image.projector of .* is another architecture") as caught:
+        train(begun)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_that_broke_a_run_can_be_run_again(tiny_recipe, data, tmp_path, monkeypatch, accumulate):
+    from polymodal.training import objectives
+
+    seen = []
+
+    def lm(step):
+        loss = objectives.lm(step)
+        seen.append((step.model, step.batch, loss.each.detach().clone()))
+        return Loss(loss.each * (math.nan if len(seen) == 2 * accumulate else 1.0), loss.counts)
+
+    mixed = stage(data={"pictures": 1.0, "recordings": 1.0, "talk": 1.0}, batch=6, accumulate=accumulate)
+    monkeypatch.setattr(objectives, "OBJECTIVES", {"lm": lm})
+    with pytest.raises(DataError, match="the loss of step 2 is nan"):
+        train(recipe(tiny_recipe(), tmp_path / "run", data, mixed))
+    kept = sorted((tmp_path / "run" / "bad_batch").glob("*.json"))
+    assert [file.name for file in kept] == [f"0-{i}.json" for i in range(accumulate)]
+    for file, (model, batch, each) in zip(kept, seen[accumulate:], strict=True):
+        again = dump.read(file)
+        assert again.names == batch.names
+        assert torch.equal(again.ids, batch.ids)
+        with torch.no_grad():
+            model.eval()
+            assert torch.allclose(objectives.lm(objectives.Step(model, again)).each, each, rtol=1e-5)
+
+
+def test_a_killed_run_repeats_no_row_of_its_log(tiny_recipe, data, tmp_path):
+    one = recipe(tiny_recipe(), tmp_path / "run", data, stage(steps=6), save_every=4)
+    train_until(one, "one", 6)
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+    train(one)
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]

@@ -12,8 +12,9 @@ from polymodal.content import assistant, audio, image, user
 from polymodal.errors import DataError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
+from polymodal.parts.base import Features
 from polymodal.training import objectives
-from polymodal.training.objectives import BLANK, FILLER, Step, align, ctc, lm, nearness, objective
+from polymodal.training.objectives import BLANK, FILLER, Step, align, ctc, lm, nearness, objective, tags, words
 from tests.conftest import T5, picture, sound
 
 
@@ -177,3 +178,67 @@ def test_gradients_reach_the_projector(composition, function):
     for name, parameter in composition.model.modalities["audio"].projector.named_parameters():
         assert parameter.grad.abs().max() > 0, name
     assert all(p.grad is None for p in composition.model.modalities["image"].parameters())
+
+
+def test_words_asks_each_position_for_the_first_token_of_its_line_and_leaves_the_others_free(composition):
+    """Positions that say their word exactly lose nothing in distance; what a free position says costs nothing."""
+    backbone = composition.model.backbone
+    step = step_of(composition, shown(1, "cat\n\nred\n"))
+    wanted = {0: backbone.ids(" cat")[0], 2: backbone.ids(" red")[0]}
+    right = torch.randn(4, backbone.width)
+    for position, token in wanted.items():
+        right[position] = backbone.embed(torch.tensor(token)).detach()
+    other_free, wrong = right.clone(), right.clone()
+    other_free[1] += 3
+    wrong[2] = right[0]
+    losses = [words(step_of_features(step, [x])).each.item() for x in (right, other_free, wrong)]
+    assert losses[0] == losses[1] < losses[2]
+
+
+def step_of_features(step: Step, features) -> Step:
+    again = Step(step.model, step.batch)
+    again.features = features
+    return again
+
+
+def test_words_weighs_every_example_alike_however_many_words_it_has(composition):
+    step = step_of(composition, shown(1, "cat"), shown(2, "cat\ncat\ncat"))
+    positions = torch.randn(3, composition.model.backbone.width)
+    positions[1:] = positions[0]
+    loss = words(step_of_features(step, [positions, positions]))
+    assert torch.allclose(loss.each[0], loss.each[1])
+    assert loss.counts.tolist() == [1.0, 1.0]
+
+
+def test_words_without_a_word_is_refused_by_name(composition):
+    with pytest.raises(DataError, match="row 0: objective 'words'"):
+        words(step_of(composition, shown(1, "\n\n")))
+
+
+@pytest.fixture(scope="module")
+def tagged(tiny_recipe):
+    recipe = tiny_recipe()
+    names = ["cat", "red fox", "dog"]
+    recipe["model"]["inputs"]["image"]["projector"] = {"kind": "tags", "names": names, "top": 1, "tokens": 2, "rank": 4}
+    return Composition.from_recipe(recipe)
+
+
+def test_tags_is_the_cross_entropy_of_the_classifier_and_teaches_it(tagged):
+    projector = tagged.model.modalities["image"].projector.requires_grad_(True)
+    step = step_of(tagged, shown(1, "red fox"), shown(2, "dog"))
+    loss = tags(step)
+    with torch.no_grad():
+        scores = projector.scores(Features(tagged.model.encode(step.batch.media)))
+    expected = F.cross_entropy(scores, torch.tensor([1, 2]), reduction="none", label_smoothing=0.05)
+    assert torch.allclose(loss.each, expected, atol=1e-5)
+    loss.each.sum().backward()
+    assert projector.classifier.keys.grad.abs().sum() > 0
+
+
+def test_tags_refuses_a_name_it_cannot_say_and_a_stage_without_a_classifier(tagged):
+    tagged.model.requires_grad_(True)
+    with pytest.raises(DataError, match="'horse' is not among the names"):
+        tags(step_of(tagged, shown(1, "horse")))
+    tagged.model.requires_grad_(False)
+    with pytest.raises(RecipeError, match="trains no projector 'tags'"):
+        tags(step_of(tagged, shown(1, "dog")))

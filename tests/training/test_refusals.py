@@ -7,12 +7,11 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from polymodal.errors import DataError, PolymodalError, RecipeError
 from polymodal.training.loop import train
 from polymodal.training.objectives import Loss
-from tests.training.runs import Stopped, differing, recipe, rows_of, stage, train_until, weights
+from tests.training.runs import Stopped, differing, recipe, rows_of, stage, state_of, train_until, weights
 
 
 def test_a_loss_that_is_not_finite_names_its_samples_and_saves_nothing(tiny_recipe, data, tmp_path, monkeypatch):
@@ -26,12 +25,14 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_saves_nothing(tiny_reci
         return Loss(loss.each * math.nan, loss.counts) if len(calls) == 3 else loss
 
     monkeypatch.setattr(objectives, "OBJECTIVES", {"lm": lm})
-    with pytest.raises(DataError, match=r"nan.*bad_batch.json"):
+    with pytest.raises(DataError, match=r"loss of step 3 is nan.*bad_batch"):
         train(recipe(tiny_recipe(), tmp_path / "run", data, stage(), save_every=1))
-    named = json.loads((tmp_path / "run" / "bad_batch.json").read_text())
+    kept = json.loads((tmp_path / "run" / "bad_batch" / "0-0.json").read_text())
+    named = kept["names"]
     assert named == calls[-1]
+    assert (kept["stage"], kept["step"], kept["micro_batch"]) == ("one", 3, 0)
     assert all(name.startswith("pictures.jsonl:") for name in named)
-    state = load_file(tmp_path / "run" / "state" / "tensors.safetensors")
+    state = state_of(tmp_path / "run")
     assert all(torch.isfinite(value).all() for value in state.values())
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [1, 2]
 
@@ -45,7 +46,7 @@ def test_a_gradient_that_is_not_finite_reaches_no_weight(tiny_recipe, data, tmp_
         return Loss(loss.each + zero, loss.counts)
 
     monkeypatch.setattr(objectives, "OBJECTIVES", {"lm": broken})
-    with pytest.raises(DataError, match="bad_batch.json"):
+    with pytest.raises(DataError, match="gradient of step 1 is .*bad_batch"):
         train(recipe(tiny_recipe(), tmp_path / "run", data, stage(), save_every=1))
     assert not (tmp_path / "run" / "state").exists()
 
@@ -124,7 +125,7 @@ def test_a_finished_run_started_again_trains_nothing(tiny_recipe, data, tmp_path
 
 def test_a_damaged_checkpoint_says_what_to_do(tiny_recipe, data, tmp_path):
     train(recipe(tiny_recipe(), tmp_path / "run", data, stage(steps=2)))
-    file = tmp_path / "run" / "state" / "tensors.safetensors"
+    (file,) = (tmp_path / "run" / "state").glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(PolymodalError, match="not a complete checkpoint.*delete it to start anew"):
         train(recipe(tiny_recipe(), tmp_path / "run", data, stage(steps=2)))

@@ -10,12 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from polymodal.training import state
 from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
-from tests.training.runs import differing, raw_recipe, stage, train_until, weights
+from tests.training.runs import differing, raw_recipe, stage, state_of, train_until, weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,15 +41,15 @@ def model(tiny_recipe):
 def uninterrupted(model, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
     composition = train(train_recipe(raw_recipe(model, folder, data, *stages())))
-    return weights(composition.model), load_file(folder / "state" / "tensors.safetensors")
+    return weights(composition.model), state_of(folder)
 
 
 def check_equal(recipe, uninterrupted):
     composition = train(recipe)
     whole, tensors = uninterrupted
     assert not differing(weights(composition.model), whole)
-    # Moments and random state too: whatever would come next would be equal as well.
-    assert not differing(load_file(Path(recipe.run.folder) / "state" / "tensors.safetensors"), tensors)
+    # Moments too: whatever would come next would be equal as well.
+    assert not differing(state_of(Path(recipe.run.folder)), tensors)
 
 
 def test_two_uninterrupted_runs_are_equal(model, data, tmp_path, uninterrupted):

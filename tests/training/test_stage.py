@@ -8,7 +8,7 @@ import pytest
 
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import compose
-from polymodal.training.stage import select, train_recipe
+from polymodal.training.stage import Stage, decaying, select, train_recipe
 from tests.training.runs import raw_recipe, stage
 
 
@@ -57,10 +57,39 @@ def test_two_stages_of_one_name_are_refused(good):
     assert "two stages have the same name" in refusal(good)
 
 
+@pytest.mark.parametrize("lengths", [{"steps": None}, {"epochs": 2.0}])
+def test_a_stage_is_as_long_as_its_steps_or_its_epochs_say(good, lengths):
+    good["stages"][1].update(lengths)
+    assert "stage 'two' needs either steps or epochs, and not both" in refusal(good)
+
+
+def test_epochs_are_counted_over_all_samples_of_the_sources():
+    one = Stage(**stage(data={"a": 1.0, "b": 3.0}, steps=None, epochs=2.5, batch=4))
+    assert one.counted({"a": 10, "b": 3, "c": 99}).length == 9  # 2.5 * 13 / 4 = 8.1
+    with pytest.raises(ValueError, match="have not been counted"):
+        _ = one.length
+
+
+def test_a_batch_cannot_be_cut_into_more_parts_than_it_has_examples(good):
+    good["stages"][0].update(batch=4, accumulate=5)
+    assert "stage 'one' cannot cut a batch of 4 into 5" in refusal(good)
+
+
+def test_weight_decay_is_of_matrices_alone(model):
+    groups = decaying(select(model, {"inputs.*": 1e-3, "backbone.*": 1e-4}), 0.1)
+    every = [p for group in groups for p in group["params"]]
+    assert len({id(p) for p in every}) == len(every) == len(list(model.parameters()))
+    for group in groups:
+        assert {p.dim() >= 2 for p in group["params"]} == {group["weight_decay"] == 0.1}
+        assert group["lr"] == {"inputs.*": 1e-3, "backbone.*": 1e-4}[group["name"]]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("steps", 0),
+        ("epochs", 0),
+        ("accumulate", 0),
         ("batch", 0),
         ("warmup", -1),
         ("schedule", "linear"),

@@ -3,7 +3,7 @@ so that a number never depends on how an answer was parsed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,23 +18,22 @@ def likelihoods(
     composition: Composition,
     messages: Sequence[Message],
     options: Sequence[str],
-    prepared: dict[str, MediaItem] | None = None,
+    prepared: MutableMapping[str, MediaItem] | None = None,
 ) -> Tensor:
     """Log-likelihood [len(options)] of each option as the assistant's whole next turn, end token included: the sum over its
     tokens, so that options compete as the answers they are.
 
-    A causal backbone reads the prompt once
-    and the options from its cache; a seq2seq one reads the prompt once per option.
-    """
+    A causal backbone reads the prompt once and the options from its cache; a seq2seq one once per option. Scores are on
+    the CPU."""
     model, processor = composition.model, composition.processor
     prepared = {} if prepared is None else prepared
     whole = [processor.encode([*messages, assistant(option)], prepared=prepared) for option in options]
     if model.backbone.seq2seq:
         out = model(collate(whole, processor.pad_id))
         token = out.logits.log_softmax(-1).gather(-1, out.labels[:, None])[:, 0]
-        return torch.zeros(len(options)).index_add(0, out.owner, token)
+        return torch.zeros(len(options)).index_add(0, out.owner.cpu(), token.float().cpu())
     prompt = processor.encode(messages, generate=True, prepared=prepared)
-    return _from_cache(composition, prompt, [_answer(example, len(prompt)) for example in whole])
+    return _from_cache(composition, prompt, [_answer(example, len(prompt)).to(model.device) for example in whole]).cpu()
 
 
 def _answer(example: Example, start: int) -> Tensor:

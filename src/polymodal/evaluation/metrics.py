@@ -30,8 +30,22 @@ def balanced_accuracy(truth: Sequence[str], guesses: Sequence[str]) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words without punctuation; apostrophes inside words stay."""
-    return re.findall(r"[a-z0-9]+(?:'[a-z]+)?", text.lower())
+    """Lower-case words of any script without punctuation; apostrophes inside words stay."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
+
+
+def exact(wanted: str, answer: str) -> bool:
+    """The same text, but for case, spacing and a full stop at the end."""
+    return _plain(wanted) == _plain(answer)
+
+
+def contains(wanted: str, answer: str) -> bool:
+    """The answer holds the wanted text as whole words, whatever stands around it."""
+    return re.search(rf"(?<!\w){re.escape(_plain(wanted))}(?!\w)", _plain(answer)) is not None
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).removesuffix(".")
 
 
 def word_errors(truth: str, heard: str) -> tuple[int, int]:
@@ -43,3 +57,14 @@ def word_errors(truth: str, heard: str) -> tuple[int, int]:
         for j, y in enumerate(b, 1):
             previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (x != y))
     return row[-1], len(a)
+
+
+def bootstrap(errors: Sequence[tuple[int, int]], rounds: int = 1000) -> tuple[float, float]:
+    """The 95 % interval of a ratio of sums, such as a word error rate, by drawing the examples anew (Bisani & Ney 2004).
+    `errors`: (errors, words) of each example. Draws are seeded, so that equal errors have equal intervals."""
+    import numpy as np
+
+    pairs = np.array(errors, dtype=float)
+    drawn = pairs[np.random.default_rng(0).integers(0, len(pairs), (rounds, len(pairs)))].sum(1)
+    low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), (0.025, 0.975))
+    return float(low), float(high)

@@ -2,13 +2,14 @@
 
 A source is a sized collection; `sample(index, rng)` is one conversation. Whatever is random about a sample (its wording)
 comes from the `rng` it is given, seeded by where it stands, so that a resumed run sees what an uninterrupted one sees.
+A mix draws *which* sample comes next, which costs nothing; looking at it is left to whoever has time (`training.loading`).
 The sources themselves are in `training.sources`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +31,20 @@ class Source(Protocol):
     def sample(self, index: int, rng: random.Random) -> Sample: ...
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Sample `index` of the source called `source`; `seed` seeds what is random about it."""
+
+    source: str
+    index: int
+    seed: str
+
+    def sample(self, sources: Mapping[str, Source]) -> Sample:
+        sample = sources[self.source].sample(self.index, random.Random(self.seed))
+        sample.source = self.source
+        return sample
+
+
 @dataclass
 class Mix:
     """Weighted sources with explicit state: `cursors` says how many samples of each have been drawn."""
@@ -45,15 +60,17 @@ class Mix:
         return self
 
     def __next__(self) -> Sample:
-        rng = random.Random(f"{self.seed}/{self.drawn}")
+        return self.draw().sample(self.sources)
+
+    def draw(self) -> Draw:
+        """What comes next, without looking at it."""
+        seed = f"{self.seed}/{self.drawn}"
         names = list(self.weights)
-        name = rng.choices(names, [self.weights[n] for n in names])[0]
-        source, cursor = self.sources[name], self.cursors.get(name, 0)
-        epoch, place = divmod(cursor, len(source))
+        name = random.Random(seed).choices(names, [self.weights[n] for n in names])[0]
+        cursor, size = self.cursors.get(name, 0), len(self.sources[name])
+        epoch, place = divmod(cursor, size)
         self.drawn, self.cursors[name] = self.drawn + 1, cursor + 1
-        sample = source.sample(self._order(name, epoch, len(source))[place], rng)
-        sample.source = name
-        return sample
+        return Draw(name, self._order(name, epoch, size)[place], f"{seed}/sample")
 
     def state_dict(self) -> dict[str, Any]:
         return {"drawn": self.drawn, "cursors": dict(self.cursors)}

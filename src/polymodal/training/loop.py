@@ -6,124 +6,197 @@ What it decides: a step's loss is a mean over the tokens of the whole step; what
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import ContentError, DataError, MediaError, RecipeError
+from polymodal.errors import DataError, RecipeError
 from polymodal.model.composition import Composition
+from polymodal.model.config import ModelRecipe
 from polymodal.model.modeling import MultimodalLM, compose
-from polymodal.model.sequence import Batch, Example, MediaItem, collate
-from polymodal.training import state
+from polymodal.model.sequence import Batch
+from polymodal.parts import peft
+from polymodal.training import dump, state
 from polymodal.training.cache import FeatureCache
-from polymodal.training.data import Mix, Sample, by_length
-from polymodal.training.objectives import Step, objective
+from polymodal.training.data import Mix
+from polymodal.training.distributed import Processes, filled, full, skeleton
+from polymodal.training.evaluate import Evaluations
+from polymodal.training.filling import Forecast, forecast
+from polymodal.training.loading import Loader, MicroBatch, Renderer
+from polymodal.training.log import Log
+from polymodal.training.objectives import Step, Whole, objective
 from polymodal.training.sources import build_source
-from polymodal.training.stage import Stage, TrainRecipe, select
+from polymodal.training.stage import Stage, TrainRecipe, adapt, decaying, select
+
+Sums = dict[str, tuple[Tensor, Tensor]]
+
+# What may change while a run goes on: nothing that its weights depend on.
+FREE: Any = {
+    "run": {"threads", "log_every", "save_every", "tensorboard", "workers", "parallel", "folder"},
+    "evaluate": True,
+}
 
 
 class Losses(nn.Module):
-    """The model with its objectives: what accelerate wraps, so that every objective goes through one `forward`."""
+    """The model with its objectives: what is wrapped or sliced for several processes, so that every objective goes through
+    one `forward`."""
 
     def __init__(self, model: MultimodalLM, weights: dict[str, float]) -> None:
         super().__init__()
         self.model = model
+        self.minimise(weights)
+
+    def minimise(self, weights: dict[str, float]) -> None:
         self.objectives = {name: (objective(name), weight) for name, weight in weights.items()}
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, tuple[Tensor, Tensor]]]:
-        """(the loss to minimise, {objective: (per-example sums [B], token counts [B])})."""
-        step = Step(self.model, batch)
+    def forward(self, batch: Batch, whole: Whole | None = None) -> tuple[Tensor, Sums]:
+        """(what the batch adds to the loss of the `whole` step, {objective: (per-example sums [B], token counts [B])})."""
+        whole = whole or Whole.of([batch], self.objectives)
+        step = Step(self.model, batch, whole)
         parts = {name: (function(step), weight) for name, (function, weight) in self.objectives.items()}
-        total = sum(weight * loss.each.sum() / loss.counts.sum().clamp(min=1) for loss, weight in parts.values())
+        total = sum(weight * loss.each.sum() / max(1, whole.counts[name]) for name, (loss, weight) in parts.items())
+        if step.zero is not None:
+            total = total + step.zero
         return torch.as_tensor(total), {n: (loss.each.detach(), loss.counts.detach()) for n, (loss, _) in parts.items()}
 
 
-def train(recipe: TrainRecipe, on_log: Callable[[dict[str, Any]], None] | None = None) -> Composition:
+def train(
+    recipe: TrainRecipe,
+    on_log: Callable[[dict[str, Any]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    on_cache: Callable[[Forecast], None] | None = None,
+) -> Composition:
     """Run every stage, from the last checkpoint in `run.folder` if there is one, and write the model to
-    `run.folder`/model. `on_log` receives what the JSONL log receives.
+    `run.folder`/model. `on_log` receives what the JSONL log receives. `stop` is asked after each step: if it says so, a
+    checkpoint is written and KeyboardInterrupt raised. `on_cache` is told what `run.cache` lacks, at the beginning.
 
     Raises `RecipeError` if the folder holds a run of another recipe, `DataError` naming the samples of a batch whose
     loss is not finite.
     """
-    from accelerate import Accelerator
-
     run = recipe.run
     folder = Path(run.folder)
+    processes = Processes(run.parallel)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
-    # Autocast is ours: accelerate's is one setting for the whole life of a process.
-    accelerator = Accelerator(mixed_precision="no")
-    autocast = torch.autocast(accelerator.device.type, torch.bfloat16, enabled=run.precision == "bf16")
-    composition = Composition(compose(recipe.model), recipe.model)
-    model = composition.model.to(accelerator.device)
+    autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=run.precision == "bf16")
+    composition = Composition(compose(recipe.model), recipe.model.model_copy(deep=True))  # stages add adapters to it
+    model = composition.model
+    if run.init_from is not None:
+        state.begin_from(Path(run.init_from).expanduser(), model)
     attention = model.backbone.lm.config._attn_implementation
     if run.attention is not None:
         model.backbone.lm.set_attn_implementation(run.attention)
     sources = {name: build_source(name, part) for name, part in recipe.data.items()}
-    for stage in recipe.stages:
-        _check(stage, model, cached=run.cache is not None)
+    stages = [stage.counted({name: len(source) for name, source in sources.items()}) for stage in recipe.stages]
+    with peft.trial(model):
+        wanted = composition.recipe.model_copy(deep=True)
+        learning = set[str]()
+        for i, stage in enumerate(stages):
+            learning |= _check(stage, model, wanted, run.cache is not None, processes, later=i > 0)
     # Only a recipe that can run takes the folder: correcting a mistake is not another run.
-    state.claim(folder, recipe.model_dump(mode="json", exclude={"run": {"threads", "log_every", "save_every"}}))
-    progress = state.Progress()
-    resumed = state.load(folder, model)
-    if resumed is not None:
-        progress = state.Progress(**resumed.progress)
-    log = Log(folder / "log.jsonl", on_log)
+    if processes.main:
+        state.claim(folder, recipe.model_dump(mode="json", exclude=FREE))
+    processes.wait()
+    place = state.find(folder)
+    progress = state.Progress() if place is None else state.standing(place)
+    # What is sliced is sliced once: adapters of later stages, which change nothing until they learn, are there from the start.
+    for index, stage in enumerate(stages if processes.sharded else stages[: progress.stage + 1]):
+        adapt(model, composition.recipe, stage, run.seed + index)
+    cache = FeatureCache(Path(run.cache).expanduser(), model, run.cache_dtype) if run.cache else None
+    if cache is not None and on_cache is not None:
+        on_cache(forecast(cache, {name: sources[name] for stage in stages for name in stage.data}))
+    renderer = Renderer(composition, sources, cache, run.workers)
+    plain = skeleton(model) if processes.sharded else model
+    objectives = Losses(model, stages[0].objectives)
+    processes.place(objectives, model, learning)
+    if place is not None:
+        state.load(place, model)
+    if processes.main:
+        state.rewind(folder, progress.sizes)
+    log = Log(folder, stages, on_log, run.tensorboard, processes)
+    evaluations = Evaluations(recipe.evaluate, recipe.data, composition, folder, log)
     trained: set[str] = set()
-    for index, stage in enumerate(recipe.stages):
-        groups = select(model, stage.train)
-        trained |= {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for index, stage in enumerate(stages):
+        adapt(model, composition.recipe, stage, run.seed + index)
+        groups = select(model, stage.train, stage.peft)
+        trained |= {name for name, parameter in peft.named_parameters(model).items() if parameter.requires_grad}
         if index < progress.stage:
             continue
-        if index > progress.stage or resumed is None:
-            progress = state.Progress(stage=index, seconds=progress.seconds)
-        optimizer = torch.optim.AdamW(groups, weight_decay=stage.weight_decay)
-        torch.manual_seed(run.seed + index)
-        if resumed is not None and resumed.progress["stage"] == index:
-            state.restore_optimizer(optimizer, resumed)
-        losses, optimizer = accelerator.prepare(Losses(model, stage.objectives), optimizer)
-        cache = FeatureCache(Path(run.cache).expanduser(), model) if run.cache else None
+        if index > progress.stage:
+            progress, place = state.Progress(stage=index, seconds=progress.seconds), None
+        optimizer = torch.optim.AdamW(decaying(groups, stage.weight_decay))
+        if place is not None:
+            state.restore_optimizer(place, model, optimizer)
+        objectives.minimise(stage.objectives)
+        losses = processes.wrap(objectives)
         mix = Mix({name: sources[name] for name in stage.data}, stage.data, seed=run.seed + 1000 * index)
         losses.train()
         _freeze_statistics(model)
+        model.backbone.checkpoint(stage.checkpointing)
         started = time.perf_counter() - progress.seconds
-        for batch, samples in batches(composition, stage, mix, progress, cache):
+        for step in Loader(composition, stage, mix, progress, renderer, processes):
             begun = time.perf_counter()
             for group in optimizer.param_groups:
-                group["lr"] = stage.train[group["name"]] * rate(stage, progress.step)
-            with autocast:
-                loss, parts = losses(batch)
-            _require_finite(loss, "loss", samples, folder)
-            if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
-                accelerator.backward(loss)
-            norm = accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip)
-            _require_finite(norm, "gradient", samples, folder)
+                group["lr"] = group["rate"] * rate(stage, progress.step)
+            whole = Whole.joined(processes.gather(Whole.of([micro.batch for micro in step], stage.objectives)))
+            done: list[tuple[Tensor, Sums]] = []
+            for i, micro in enumerate(step):
+                # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
+                torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
+                with processes.accumulating(losses, last=i == len(step) - 1):
+                    with autocast:
+                        loss, sums = losses(micro.batch, whole)
+                    if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
+                        processes.accelerator.backward(loss * processes.world)  # gradients are averaged over processes
+                done.append((loss.detach(), sums))
+            norm = full(processes.accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip))
+            _require_finite(norm, done, step, stage, progress, folder, processes)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.seconds = time.perf_counter() - started
-            log.add(stage, progress, parts, samples, batch, float(norm), time.perf_counter() - begun)
-            if progress.step % run.log_every == 0 or progress.step == stage.steps:
-                log.write(stage, optimizer.param_groups[0]["lr"])
-            if progress.step % run.save_every == 0 or progress.step == stage.steps:
-                state.save(folder, model, trained, optimizer, progress)
-        resumed = None
-    model.eval().requires_grad_(False)
-    model.backbone.lm.set_attn_implementation(attention)
+            log.add(*_joined(step, done), float(norm), time.perf_counter() - begun)
+            if progress.step % run.log_every == 0 or progress.step == stage.length:
+                log.write(stage, progress, optimizer.param_groups[0]["lr"])
+            with processes.gathered(objectives):
+                evaluations.run(stage, progress, cache)
+            stopped = any(processes.gather(stop is not None and stop()))
+            if progress.step % run.save_every == 0 or progress.step == stage.length or stopped:
+                if cache is not None:  # before the checkpoint: a resumed run finds what the steps before it encoded
+                    cache.flush()
+                with log.paused():
+                    state.save(folder, model, trained, optimizer, progress, processes)
+            if stopped:
+                raise KeyboardInterrupt
+    renderer.close()
+    if processes.sharded:
+        composition.model = filled(plain, model, keep=processes.main)
+    if processes.main:
+        _finish(composition, recipe, attention, progress, trained)
+        evaluations.finish(stage, progress, cache)
+    if cache is not None:
+        cache.flush()
+    return composition
+
+
+def _finish(
+    composition: Composition, recipe: TrainRecipe, attention: str, progress: state.Progress, trained: set[str]
+) -> None:
+    """The finished model, in memory and in `run.folder`/model."""
+    composition.model.backbone.checkpoint(False)
+    composition.model.eval().requires_grad_(False)
+    composition.model.backbone.lm.set_attn_implementation(attention)
     composition.about = {
         **recipe.model_dump(mode="json")["about"],
         "trained": {"seconds": round(progress.seconds), "recipe": recipe.model_dump(mode="json", exclude={"model", "run"})},
     }
-    state.write_model(composition, folder / "model", trained)
-    return composition
+    state.write_model(composition, Path(recipe.run.folder) / "model", trained)
 
 
 def rate(stage: Stage, step: int) -> float:
@@ -132,133 +205,87 @@ def rate(stage: Stage, step: int) -> float:
         return (step + 1) / (stage.warmup + 1)
     if stage.schedule == "constant":
         return 1.0
-    done = (step - stage.warmup) / max(1, stage.steps - stage.warmup)
+    done = (step - stage.warmup) / max(1, stage.length - stage.warmup)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def batches(
-    composition: Composition, stage: Stage, mix: Mix, progress: state.Progress, cache: FeatureCache | None
-) -> Iterator[tuple[Batch, list[Sample]]]:
-    """The stage's remaining batches. Samples are drawn in pools of `grouping` batches and sorted by length; a resumed run
-    draws the pool it stood in again and skips what it had used."""
-    while progress.step < stage.steps:
-        mix.load_state_dict(progress.pool)
-        samples = [next(mix) for _ in range(stage.batch * stage.grouping)]
-        examples = [_encode(composition, sample, stage.limit, cache) for sample in samples]
-        pairs = list(zip(samples, examples, strict=True))
-        cut = by_length(
-            pairs, [len(e) for e in examples], stage.batch, random.Random(f"{mix.seed}/{progress.pool['drawn']}")
+def _check(
+    stage: Stage, model: MultimodalLM, recipe: ModelRecipe, cached: bool, processes: Processes, later: bool
+) -> set[str]:
+    """The names of the parameters that a stage trains. Raises `RecipeError` for what would stop the run only when it comes
+    to this stage."""
+    before = len(peft.weights(model))
+    adapt(model, recipe, stage, seed=0)
+    if processes.sharded and before < len(peft.weights(model)) and later:
+        raise RecipeError(
+            f"stage '{stage.name}': with fsdp2 the model is sliced before the first stage, and adapters cannot join later"
         )
-        for group in cut[progress.taken :]:
-            if progress.step >= stage.steps:
-                return
-            progress.taken += 1
-            batch = collate([example for _, example in group], composition.processor.pad_id)
-            if cache is not None:
-                _encode_media(composition.model, batch.media, cache)
-            yield batch, [sample for sample, _ in group]
-        progress.pool, progress.taken = mix.state_dict(), 0
-
-
-def _encode(composition: Composition, sample: Sample, limit: int, cache: FeatureCache | None) -> Example:
-    prepared = None if cache is None else cache.items(composition.model)
-    try:
-        return composition.processor.encode(sample.messages, limit=limit, prepared=prepared, name=sample.name)
-    except (MediaError, ContentError) as error:
-        raise DataError(f"{sample.name}: {error}") from error
-
-
-def _encode_media(model: MultimodalLM, items: list[MediaItem], cache: FeatureCache) -> None:
-    """Features the cache lacks, computed as one batch and kept. What is used is what was kept, rounding included, so that
-    a resumed run sees the features of an uninterrupted one."""
-    for item in items:  # it may have been seen in an earlier batch of the same pool
-        if item.encoded is None:
-            item.encoded = cache.get(item.modality, item.key)
-    new = [item for item in items if item.encoded is None]
-    for item, features in zip(new, model.encode(new), strict=True):
-        item.encoded = cache.put(item, features)
-
-
-def _check(stage: Stage, model: MultimodalLM, cached: bool) -> None:
-    """Raises `RecipeError` for what would stop the run only when it comes to this stage."""
-    select(model, stage.train)
+    select(model, stage.train, stage.peft)
+    if stage.packing is not None:
+        _ = model.backbone.packing
+    model.backbone.checkpoint(stage.checkpointing)
+    model.backbone.checkpoint(False)
     for name in stage.objectives:
         objective(name)
+    if stage.batch < stage.accumulate * processes.world:
+        raise RecipeError(
+            f"stage '{stage.name}' cannot cut a batch of {stage.batch} into {stage.accumulate} parts for each of "
+            f"{processes.world} processes: a larger batch, or fewer"
+        )
     for name, part in model.modalities.items():
         if cached and any(p.requires_grad for p in part.encoder.parameters()):
             raise RecipeError(
                 f"run.cache holds features of frozen encoders, but stage '{stage.name}' trains inputs.{name}.encoder: "
                 "remove run.cache"
             )
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _joined(step: list[MicroBatch], done: list[tuple[Tensor, Sums]]) -> tuple[Sums, list[str], Tensor]:
+    """The micro-batches of a step as one: losses, where each example came from, and which positions are real."""
+    sums = {
+        name: (torch.cat([own[name][0] for _, own in done]), torch.cat([own[name][1] for _, own in done]))
+        for name in done[0][1]
+    }
+    mask = torch.cat([micro.batch.mask.flatten() for micro in step])
+    return sums, [source for micro in step for source in micro.sources], mask
 
 
 def _freeze_statistics(model: MultimodalLM) -> None:
-    """Parts that do not learn run as in inference: no dropout, no moving batch statistics."""
-    for module in [model.backbone, *(p for m in model.modalities.values() for p in (m.encoder, m.projector))]:
-        if not any(p.requires_grad for p in module.parameters()):
-            module.eval()
+    """What does not learn runs as in inference: no dropout, no moving statistics. So do parts that have adapters which do,
+    and whatever in a part has weights of which none learns: a classifier within a projector keeps the mean it learned by."""
+    for part in [model.backbone, *(p for m in model.modalities.values() for p in (m.encoder, m.projector))]:
+        adapters = set(map(id, peft.weights(part).values()))
+        for module in part.modules():
+            weights = [p for p in module.parameters() if id(p) not in adapters]
+            if weights and not any(p.requires_grad for p in weights):
+                module.eval()
+    peft.learn(model)
 
 
-def _require_finite(value: Tensor, what: str, samples: list[Sample], folder: Path) -> None:
-    if torch.isfinite(value):
+def _require_finite(
+    norm: Tensor,
+    done: list[tuple[Tensor, Sums]],
+    step: list[MicroBatch],
+    stage: Stage,
+    progress: state.Progress,
+    folder: Path,
+    processes: Processes,
+) -> None:
+    """Raises `DataError` in every process if one of them has met a loss, or all a gradient, that is not finite; what each
+    was given is kept."""
+    losses = [float(loss) for loss, _ in done]
+    told = processes.gather([*losses, float(norm)])
+    wrong = next((value for values in told for value in values if not math.isfinite(value)), None)
+    if wrong is None:
         return
-    file = folder / "bad_batch.json"
-    file.write_text(json.dumps([sample.name for sample in samples], indent=1))
-    raise DataError(f"the {what} is {float(value)}: the samples of this batch are listed in {file}")
-
-
-class Log:
-    """JSONL, one object per `log_every` steps: mean loss per objective and per source, speed, padding."""
-
-    def __init__(self, file: Path, on_log: Callable[[dict[str, Any]], None] | None) -> None:
-        self.file, self.on_log = file, on_log
-        self._clear()
-
-    def _clear(self) -> None:
-        self.sums: dict[str, list[float]] = {}
-        self.steps = self.examples = self.real = self.padded = 0
-        self.busy = self.norm = 0.0
-        self.since = time.perf_counter()
-
-    def add(
-        self,
-        stage: Stage,
-        progress: state.Progress,
-        parts: dict[str, tuple[Tensor, Tensor]],
-        samples: list[Sample],
-        batch: Batch,
-        norm: float,
-        busy: float,
-    ) -> None:
-        for name, (each, counts) in parts.items():
-            for sample, value, count in zip(samples, each.tolist(), counts.tolist(), strict=True):
-                for key in (name, f"{name}/{sample.source}"):
-                    total = self.sums.setdefault(key, [0.0, 0.0])
-                    total[0], total[1] = total[0] + value, total[1] + count
-        self.steps, self.examples = self.steps + 1, self.examples + len(samples)
-        self.real, self.padded = self.real + int(batch.mask.sum()), self.padded + batch.mask.numel()
-        self.busy, self.norm = self.busy + busy, max(self.norm, norm)
-        self.progress = progress
-
-    def write(self, stage: Stage, lr: float) -> None:
-        elapsed = time.perf_counter() - self.since
-        row = {
-            "stage": stage.name,
-            "step": self.progress.step,
-            "steps": stage.steps,
-            "lr": lr,
-            "loss": {key: round(a / max(b, 1), 4) for key, (a, b) in self.sums.items()},
-            "grad_norm": round(self.norm, 3),
-            "examples_per_s": round(self.examples / elapsed, 2),
-            "positions_per_s": round(self.real / elapsed),
-            "data_wait": round(1 - self.busy / elapsed, 3),
-            "padding": round(1 - self.real / self.padded, 3),
-            "seconds": round(self.progress.seconds, 1),
-        }
-        with open(self.file, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        if self.on_log is not None:
-            self.on_log(row)
-        self._clear()
+    kept = folder / "bad_batch"
+    if processes.main:
+        dump.clear(kept)
+    processes.wait()
+    where = {"stage": stage.name, "step": progress.step + 1, "gradient_norm": float(norm)}
+    about = [{**where, "loss": loss, "sources": micro.sources} for micro, loss in zip(step, losses, strict=True)]
+    dump.write(kept, [micro.batch for micro in step], processes.rank, about)
+    processes.wait()
+    what = "gradient" if all(math.isfinite(value) for values in told for value in values[:-1]) else "loss"
+    raise DataError(f"the {what} of step {progress.step + 1} is {wrong}: what the model was given is kept in {kept}")

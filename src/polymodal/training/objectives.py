@@ -1,16 +1,21 @@
 """Objectives: what a stage minimises. Each is a sum over tokens and the number of tokens it is a sum of, so that a step's
-loss is a mean over all the tokens of the step, however they fell into batches.
+loss is a mean over all the tokens of the step, however they fell into micro-batches and processes (a mean of the
+micro-batches' means would weigh a short answer as much as a long one: transformers issue 35203).
 
 * `lm`: cross-entropy of the supervised tokens given everything before them (the survey's text-generation loss).
 * `ctc`: connectionist temporal classification (Graves et al. 2006) of projected features against the backbone's own token
   embeddings: speech learns to sound like its transcript in embedding space, without running the backbone.
 * `align`: projected position j should be the embedding of token j of the answer: pictures learn to spell their names in
   embedding space, without running the backbone.
+* `words`: projected position j should be the first token of line j of the answer, and the others are free: cells of a
+  picture learn to say what they show.
+* `tags`: the classifier of a `tags` projector learns names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,6 +26,8 @@ from torch.nn import functional as F
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import Batch
+from polymodal.parts.base import Features
+from polymodal.parts.input_projectors.tags import Tags
 
 
 class Loss(NamedTuple):
@@ -30,11 +37,39 @@ class Loss(NamedTuple):
     counts: Tensor
 
 
-class Step:
-    """One batch through one model: what several objectives share is computed once, and only if asked for."""
+@dataclass
+class Whole:
+    """What a micro-batch has to know of the step it is a part of: the tokens of each objective (`counts`), the ids of all
+    answers (`vocabulary`, sorted), and the names of the `parts` in front of the backbone that run."""
 
-    def __init__(self, model: MultimodalLM, batch: Batch) -> None:
-        self.model, self.batch = model, batch
+    counts: dict[str, int]
+    vocabulary: list[int]
+    parts: set[str]
+    processes: int = 1
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch], objectives: Iterable[str]) -> Whole:
+        counts = {name: sum(COUNTS[name](batch) for batch in batches) for name in objectives}
+        vocabulary = {i for batch in batches for answer in answers(batch) for i in answer.tolist()}
+        items = [item for batch in batches for item in batch.media]
+        parts = {f"inputs.{item.modality}.projector" for item in items}
+        parts |= {f"inputs.{item.modality}.encoder" for item in items if item.encoded is None}
+        return cls(counts, sorted(vocabulary), parts)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Whole]) -> Whole:
+        """Of all processes, what each says of its part."""
+        counts = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
+        vocabulary = set().union(*(part.vocabulary for part in parts))
+        return cls(counts, sorted(vocabulary), set().union(*(part.parts for part in parts)), len(parts))
+
+
+class Step:
+    """One micro-batch through one model: what several objectives share is computed once, and only if asked for. `whole`:
+    the step it is a part of, by default nothing but this."""
+
+    def __init__(self, model: MultimodalLM, batch: Batch, whole: Whole | None = None) -> None:
+        self.model, self.batch, self.whole = model, batch, whole or Whole.of([batch], [])
 
     @cached_property
     def features(self) -> list[Tensor]:
@@ -43,12 +78,17 @@ class Step:
     @cached_property
     def answers(self) -> list[Tensor]:
         """Supervised ids of each example without the end token."""
-        batch = self.batch
-        if batch.target is not None and batch.target_mask is not None:
-            rows = [row[on] for row, on in zip(batch.target, batch.target_mask, strict=True)]
-        else:
-            rows = [row[on] for row, on in zip(batch.ids, batch.supervised, strict=True)]
-        return [row[:-1].to(self.model.device) for row in rows]
+        return [answer.to(self.model.device) for answer in answers(self.batch)]
+
+    def vocabulary(self, extra: Tensor) -> Tensor:
+        """Ids [V], sorted: those that the answers of the whole step are spelled with, and `extra`. What an objective tells
+        apart must not depend on how a step is cut into micro-batches."""
+        return torch.unique(torch.cat([torch.tensor(self.whole.vocabulary, device=extra.device, dtype=extra.dtype), extra]))
+
+    @cached_property
+    def zero(self) -> Tensor | None:
+        """See `MultimodalLM.zero`; None in one process."""
+        return self.model.zero(self.whole.parts) if self.whole.processes > 1 else None
 
     def token(self, text: str) -> Tensor:
         """The id of a text that is one token, [1]."""
@@ -63,7 +103,7 @@ class Step:
 
 
 def lm(step: Step) -> Loss:
-    out = step.model(step.batch, step.features)
+    out = step.model(step.batch, step.features, step.zero)
     token = F.cross_entropy(out.logits.float(), out.labels, reduction="none")
     size = len(step.batch.names)
     zeros = torch.zeros(size, device=token.device)
@@ -71,11 +111,13 @@ def lm(step: Step) -> Loss:
 
 
 def ctc(step: Step) -> Loss:
-    """Classes are the tokens of this batch's transcripts and a blank, each a Gaussian around its embedding (`nearness`);
-    the blank's is that of a token which no transcript holds. Only the batch's tokens, not the whole vocabulary: far
+    """Classes are the tokens of this step's transcripts and a blank, each a Gaussian around its embedding (`nearness`);
+    the blank's is that of a token which no transcript holds. Only the step's tokens, not the whole vocabulary: far
     cheaper, and enough to rank by. Raises `DataError` for a transcript of more tokens than its sound has positions."""
     features = step.only_item("ctc")
-    vocabulary, flat = torch.unique(torch.cat(step.answers), return_inverse=True)
+    said = torch.cat(step.answers)
+    vocabulary = step.vocabulary(said)
+    flat = torch.searchsorted(vocabulary, said)
     table = step.model.backbone.embed(torch.cat([step.token(BLANK), vocabulary])).float()
     wide = torch.nn.utils.rnn.pad_sequence([f.float() for f in features], batch_first=True)
     logp = nearness(wide, table, sharpness=20.0).log_softmax(-1).transpose(0, 1)
@@ -92,20 +134,70 @@ def ctc(step: Step) -> Loss:
 
 
 def align(step: Step) -> Loss:
-    """Position j of an item should lie nearest to the embedding of token j of its answer, among the tokens of this batch,
+    """Position j of an item should lie nearest to the embedding of token j of its answer, among the tokens of this step,
     and close to it; positions behind the answer should say the filler."""
     features = step.only_item("align")
-    length = min(map(len, features))
-    fill = step.token(FILLER).expand(length)
-    wanted = torch.stack([torch.cat([answer, fill])[:length] for answer in step.answers])  # [B, length]
-    vocabulary, target = torch.unique(wanted, return_inverse=True)
+    lengths = [len(positions) for positions in features]
+    fill = step.token(FILLER)
+    wanted = torch.cat(
+        [torch.cat([answer, fill.expand(n)])[:n] for answer, n in zip(step.answers, lengths, strict=True)]
+    )  # [sum of lengths]
+    vocabulary = step.vocabulary(torch.cat([*step.answers, fill]))
+    target = torch.searchsorted(vocabulary, wanted)
     table = step.model.backbone.embed(vocabulary).float()
-    said = torch.stack([f[:length].float() for f in features])
-    which = F.cross_entropy(nearness(said, table, sharpness=10.0).flatten(0, 1), target.flatten(), reduction="none")
+    said = torch.cat(features).float()
+    which = F.cross_entropy(nearness(said, table, sharpness=10.0), target, reduction="none")
     # Nearest is not near: without this term outputs leave the region in which the frozen backbone reads words.
     far = (said - table[target]).pow(2).sum(-1) / table.pow(2).sum(-1).mean()
-    each = which.view_as(far) + 2 * far
-    return Loss(each.sum(1), torch.full((len(said),), float(length), device=each.device))
+    counts = torch.tensor(lengths, device=said.device)
+    owner = torch.arange(len(lengths), device=said.device).repeat_interleave(counts)
+    return Loss(torch.zeros(len(lengths), device=said.device).index_add(0, owner, which + 2 * far), counts.float())
+
+
+def words(step: Step) -> Loss:
+    """Line j of the answer is the word that position j of the item should say: its first token should be the nearest among
+    the words of this batch, and near. A blank line, or none, leaves a position free."""
+    features = step.only_item("words")
+    backbone = step.model.backbone
+    lines = [backbone.tokenizer.decode(answer).split("\n") for answer in step.answers]
+    place = [(i, j) for i, said in enumerate(lines) for j, word in enumerate(said[: len(features[i])]) if word]
+    if not place:
+        raise DataError(f"{step.batch.names[0]}: objective 'words' learns from lines of the answer, and none holds a word")
+    wanted = torch.tensor([backbone.ids(f" {lines[i][j]}")[0] for i, j in place], device=step.model.device)
+    vocabulary, target = torch.unique(wanted, return_inverse=True)
+    table = backbone.embed(vocabulary).float()
+    said = torch.stack([features[i][j] for i, j in place]).float()
+    which = F.cross_entropy(nearness(said, table, sharpness=10.0), target, reduction="none")
+    far = (said - table[target]).pow(2).sum(-1) / table.pow(2).sum(-1).mean()
+    owner = torch.tensor([i for i, _ in place], device=said.device)
+    size = torch.bincount(owner, minlength=len(features)).clamp(min=1)
+    each = torch.zeros(len(features), device=said.device).index_add(0, owner, (which + 2 * far) / size[owner])
+    return Loss(each, torch.ones_like(each))
+
+
+def tags(step: Step) -> Loss:
+    """The answer is the name that the classifiers of `tags` projectors which learn should find likeliest (smoothed by 0.05:
+    nothing is only one thing). Raises `DataError` for an answer that is no name of theirs."""
+    step.only_item("tags")
+    items, model = step.batch.media, step.model
+    learning = [
+        part
+        for modality in {item.modality for item in items}
+        for part in model.modalities[modality].projector.modules()
+        if isinstance(part, Tags) and any(p.requires_grad for p in part.classifier.parameters())
+    ]
+    if not learning:
+        raise RecipeError("objective 'tags': the stage trains no projector 'tags' with a classifier of its own")
+    said = [model.backbone.tokenizer.decode(answer).strip() for answer in step.answers]
+    encoded = Features(model.encode(items))
+    each = torch.zeros(len(items), device=model.device)
+    for part in learning:
+        for sample, name in zip(step.batch.names, said, strict=True):
+            if name not in part.index:
+                raise DataError(f"{sample}: '{name}' is not among the names of the tags{nearest(name, part.index)}")
+        target = torch.tensor([part.index[name] for name in said], device=model.device)
+        each = each + F.cross_entropy(part.scores(encoded), target, reduction="none", label_smoothing=0.05)
+    return Loss(each, torch.ones_like(each))
 
 
 def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
@@ -119,7 +211,32 @@ BLANK = "\n"  # what sound between words should be
 FILLER = "."  # what positions with nothing to say should say: a token that the backbone reads past
 
 
-OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align}
+def answers(batch: Batch) -> list[Tensor]:
+    """The supervised ids of each example [U], without the end token."""
+    if batch.target is not None and batch.target_mask is not None:
+        rows = [row[on] for row, on in zip(batch.target, batch.target_mask, strict=True)]
+    else:
+        rows = [batch.ids[batch.supervised & (batch.segments == e)] for e in range(len(batch.names))]
+    return [row[:-1] for row in rows]
+
+
+def predicted(batch: Batch) -> int:
+    """The tokens that `lm` sums over: all that are supervised but an example's first, which nothing precedes."""
+    if batch.target_mask is not None:
+        return int(batch.target_mask.sum())
+    return int((batch.supervised[:, 1:] & (batch.segments[:, 1:] == batch.segments[:, :-1])).sum())
+
+
+OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align, "words": words, "tags": tags}
+
+# The tokens of each objective in a batch, known before the model runs: a step's are counted before its first backward.
+COUNTS: dict[str, Callable[[Batch], int]] = {
+    "lm": predicted,
+    "ctc": lambda batch: sum(map(len, answers(batch))),
+    "align": lambda batch: sum(item.length for item in batch.media),
+    "words": lambda batch: len(batch.names),
+    "tags": lambda batch: len(batch.names),
+}
 
 
 def objective(name: str) -> Callable[[Step], Loss]:

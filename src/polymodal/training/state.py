@@ -1,21 +1,33 @@
 """A run's folder: recipe, log, the last checkpoint of the run, and the model at its end. No pickle: tensors in
-safetensors, the rest in JSON, each checkpoint one folder that is swapped in whole."""
+safetensors, the rest in JSON, each checkpoint one folder that is swapped in whole.
+
+Tensors are written by torch.distributed.checkpoint, in one process as in many: each writes its slices, and any number of
+processes can read them again. Everything is kept by the names of parameters. Random state is not kept: whatever is random
+in a step is seeded by where the step stands.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError, RecipeError
+from polymodal.model import checkpoint
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import MultimodalLM
+from polymodal.parts import peft
+from polymodal.training.distributed import Processes
+
+APPENDED = ("log.jsonl", "samples.jsonl")  # files that a run only ever appends to
 
 
 @dataclass
@@ -26,13 +38,9 @@ class Progress:
     step: int = 0  # steps done in this stage
     pool: dict[str, Any] = field(default_factory=lambda: {"drawn": 0, "cursors": {}})  # the mix when the pool was drawn
     taken: int = 0  # batches of the pool already used
+    lengths: list[int] = field(default_factory=list)  # of the pool's examples, once they are known
     seconds: float = 0.0
-
-
-@dataclass
-class Resumed:
-    progress: dict[str, Any]
-    tensors: dict[str, Tensor]
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of the files that are appended to
 
 
 def claim(folder: Path, recipe: dict[str, Any]) -> None:
@@ -48,69 +56,161 @@ def claim(folder: Path, recipe: dict[str, Any]) -> None:
 
 
 def save(
-    folder: Path, model: MultimodalLM, trained: set[str], optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    model: MultimodalLM,
+    trained: set[str],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    processes: Processes,
 ) -> None:
-    """The parameters that this stage or an earlier one `trained`, running statistics, optimizer moments, random state and
-    progress, atomically."""
-    from safetensors.torch import save_file
+    """The parameters that this stage or an earlier one `trained`, running statistics, optimizer moments and progress,
+    atomically. Every process calls it."""
+    from torch.distributed.checkpoint import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint import save as save_tensors
 
-    tensors = {f"weight/{name}": p.detach() for name, p in model.named_parameters() if name in trained}
-    tensors.update({f"weight/{name}": buffer for name, buffer in model.inputs.named_buffers(prefix="inputs")})
-    for i, slot in optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer/{i}/{key}": torch.as_tensor(value) for key, value in slot.items()})
-    tensors["random"] = torch.get_rng_state()
+    tensors = {
+        f"weight/{name}": tensor for name, tensor in _tensors(model).items() if name in trained or _moving(model, name)
+    }
+    names = {id(parameter): name for name, parameter in peft.named_parameters(model).items()}
+    for parameter, slot in optimizer.state.items():
+        tensors.update({f"optimizer/{names[id(parameter)]}/{key}": torch.as_tensor(value) for key, value in slot.items()})
     staging, final, old = folder / "state.part", folder / "state", folder / "state.old"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    save_file({key: value.clone().contiguous() for key, value in tensors.items()}, staging / "tensors.safetensors")
-    (staging / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    if final.exists():  # if it does not, a kill has left `old` as the only checkpoint
+    if processes.main:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+    processes.wait()
+    writer = HuggingFaceStorageWriter(str(staging), save_distributed=True)  # that is: safetensors, a file per process
+    with _quiet():
+        save_tensors({k: v.detach() for k, v in tensors.items()}, storage_writer=writer, no_dist=processes.world == 1)
+    if processes.main:
+        progress.sizes = {name: (folder / name).stat().st_size for name in APPENDED if (folder / name).is_file()}
+        (staging / "progress.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
+        if final.exists():  # if it does not, a kill has left `old` as the only checkpoint
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(final, old)
+        os.replace(staging, final)
         shutil.rmtree(old, ignore_errors=True)
-        os.replace(final, old)
-    os.replace(staging, final)
-    shutil.rmtree(old, ignore_errors=True)
+    processes.wait()
 
 
-def load(folder: Path, model: MultimodalLM) -> Resumed | None:
-    """The last checkpoint of a run, its weights put into `model`; None if the run has not got that far."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def find(folder: Path) -> Path | None:
+    """The last checkpoint of a run; None if it has not got that far."""
     # A kill between the two renames of `save` leaves the previous checkpoint as state.old: it is complete.
-    place = next((folder / name for name in ("state", "state.old") if (folder / name).is_dir()), None)
-    if place is None:
-        return None
+    return next((folder / name for name in ("state", "state.old") if (folder / name).is_dir()), None)
+
+
+def standing(place: Path) -> Progress:
+    """Where a checkpoint stands. Raises `CheckpointError`."""
     try:
-        tensors = load_file(place / "tensors.safetensors")
-        progress = json.loads((place / "progress.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{place} is not a complete checkpoint ({error}); delete it to start anew") from error
-    parameters = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    with torch.no_grad():
-        for key, value in tensors.items():
-            if key.startswith("weight/"):
-                parameters[key.removeprefix("weight/")].copy_(value)
-    return Resumed(progress, tensors)
+        return Progress(**json.loads((place / "progress.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise _incomplete(place, error) from error
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, resumed: Resumed) -> None:
-    current = optimizer.state_dict()
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in resumed.tensors.items():
-        if key.startswith("optimizer/"):
-            _, index, name = key.split("/")
-            slots.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": slots, "param_groups": current["param_groups"]})
-    torch.set_rng_state(resumed.tensors["random"])
+def load(place: Path, model: MultimodalLM) -> None:
+    """Put a checkpoint's weights into `model`, which has the adapters of the stages so far. Raises `CheckpointError`."""
+    tensors = _tensors(model)
+    _read(place, "weight/", lambda name: tensors[name])
+
+
+def restore_optimizer(place: Path, model: MultimodalLM, optimizer: torch.optim.Optimizer) -> None:
+    """Put the moments of a checkpoint into the optimizer of its stage."""
+    parameters = peft.named_parameters(model)
+
+    def slot(name: str) -> Tensor:
+        parameter, _, key = name.rpartition("/")
+        like = parameters[parameter].detach()
+        value = torch.zeros(()) if key == "step" else torch.zeros_like(like)
+        optimizer.state[parameters[parameter]][key] = value
+        return value
+
+    _read(place, "optimizer/", slot)
+
+
+def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
+    """Cut off what was appended after the checkpoint: those steps are done, and logged, again."""
+    for name in APPENDED:
+        if (folder / name).is_file():
+            os.truncate(folder / name, sizes.get(name, 0))
 
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
-    """The finished model: projectors that were `trained` are rounded to float16, in memory as on disk, so that what was
-    measured is what is shipped."""
+    """The finished model: projectors and adapters that were `trained` are rounded to float16, in memory as on disk, so that
+    what was measured is what is shipped."""
     with torch.no_grad():
         for name, part in composition.model.modalities.items():
             learned = any(parameter.startswith(f"inputs.{name}.projector.") for parameter in trained)
             for tensor in part.projector.state_dict().values():
                 if learned and tensor.is_floating_point():
                     tensor.copy_(tensor.half().to(tensor.dtype))
+        for name, weight in peft.weights(composition.model).items():
+            if name in trained:
+                weight.copy_(weight.half().to(weight.dtype))
     composition.save(folder, dtype=torch.float16)
+
+
+def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
+    """Give the parts of `model` the weights that parts of the same name have in a checkpoint folder; their names. Raises
+    `CheckpointError` for a part of another architecture, or if there is none of the same name."""
+    other, _, _ = checkpoint.load(folder)
+    mine, theirs = _parts(model), _parts(other)
+    common = [name for name in mine if name in theirs]
+    with peft.detached(model), peft.detached(other):
+        for name in common:
+            try:
+                mine[name].load_state_dict(theirs[name].state_dict(), strict=True)
+            except RuntimeError as error:
+                reason = " ".join(str(error).split()).split(": ", 1)[-1]
+                raise CheckpointError(f"run.init_from: {name} of {folder} is another architecture: {reason}") from error
+    adapters = peft.weights(model)
+    for name, weight in peft.weights(other).items():
+        if name not in adapters or adapters[name].shape != weight.shape:
+            raise CheckpointError(f"run.init_from: {folder} has an adapter '{name}' that this model lacks; save it merged")
+        adapters[name].data.copy_(weight)
+    return common
+
+
+def _parts(model: MultimodalLM) -> dict[str, nn.Module]:
+    parts: dict[str, nn.Module] = {"backbone": model.backbone}
+    for name, part in model.modalities.items():
+        parts[f"inputs.{name}.encoder"], parts[f"inputs.{name}.projector"] = part.encoder, part.projector
+    return parts
+
+
+def _tensors(model: MultimodalLM) -> dict[str, Tensor]:
+    buffers = dict(model.inputs.named_buffers(prefix="inputs"))
+    return {name: tensor.detach() for name, tensor in (peft.named_parameters(model) | buffers).items()}
+
+
+def _moving(model: MultimodalLM, name: str) -> bool:
+    return name in dict(model.inputs.named_buffers(prefix="inputs"))
+
+
+def _read(place: Path, prefix: str, target: Callable[[str], Tensor]) -> None:
+    """Fill `target(name)` for every tensor of a checkpoint whose key is `prefix` and a name."""
+    from safetensors import SafetensorError
+    from torch.distributed import is_initialized
+    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageReader
+    from torch.distributed.checkpoint import load as load_tensors
+
+    reader = HuggingFaceStorageReader(str(place))
+    try:
+        keys = [key for key in reader.read_metadata().state_dict_metadata if key.startswith(prefix)]
+        wanted = {key: target(key.removeprefix(prefix)) for key in sorted(keys)}
+        with _quiet():
+            load_tensors(wanted, storage_reader=reader, no_dist=not is_initialized())
+    except (OSError, KeyError, ValueError, SafetensorError, CheckpointException) as error:  # the last is no Exception
+        raise _incomplete(place, error) from error
+
+
+def _incomplete(place: Path, error: BaseException) -> CheckpointError:
+    return CheckpointError(f"{place} is not a complete checkpoint ({error}); delete it to start anew")
+
+
+class _quiet(warnings.catch_warnings):
+    """Without being told that a single process is a single process."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        return entered

@@ -1,0 +1,123 @@
+"""Corpus items as conversations with their own questions, typed and spoken."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from polymodal.corpora import QA, Item
+from polymodal.corpora.shards import Place
+from polymodal.errors import DataError, RecipeError
+from polymodal.training.sources import build_source
+
+COMMON = {"caption": "x", "concept": "x", "source": "tiny", "vendor": "v", "licence": "CC0-1.0", "concept_split": "train"}
+QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n in range(4)]
+
+
+@pytest.fixture
+def corpora(tmp_path, monkeypatch):
+    """The corpora `scenes` (two pictures, a text), `bare` (no questions) and `voices` (questions 1 and 2, spoken twice)."""
+
+    def item(id, modality, split="train", **fields):
+        file = tmp_path / f"{id}.bin"
+        file.write_bytes(id.encode())
+        place = Place(str(file), 0, len(id))
+        return Item(id=id, modality=modality, file=f"{id}.bin", split=split, place=place, **COMMON, **fields)
+
+    found = {
+        "scenes": [
+            item("many", "image", questions=QUESTIONS),
+            item("one", "image", questions=QUESTIONS[:1]),
+            item("typed", "text", questions=QUESTIONS[3:]),
+        ],
+        "bare": [item("silent", "image")],
+        "voices": [item(f"{v}{n}", "audio", text=f"question {n}?", voice=v) for n in (1, 2) for v in ("amy", "joe")]
+        + [item("later", "audio", split="test", text="question 3?")],
+    }
+    monkeypatch.setattr("polymodal.corpora.read", found.__getitem__)
+
+
+def shape(sample):
+    """[(role, [part types])] of a sample."""
+    return [(message.role, [part.type for part in message.parts]) for message in sample.messages]
+
+
+def test_without_templates_an_item_is_asked_its_own_questions(corpora):
+    source = build_source("x", {"kind": "corpus", "corpus": "scenes"})
+    asked = set()
+    for seed in range(40):
+        sample = source.sample(0, random.Random(seed))
+        assert shape(sample) == [("user", ["image", "text"]), ("assistant", ["text"])]
+        question, answer = sample.messages[0].parts[1].text, sample.messages[1].parts[0].text
+        assert (question, answer) in [(qa.ask, qa.answer) for qa in QUESTIONS]
+        asked.add(question)
+    assert len(asked) == len(QUESTIONS)
+
+
+def test_turns_are_asked_in_order_and_show_the_picture_once(corpora):
+    source = build_source("x", {"kind": "corpus", "corpus": "scenes", "turns": 3})
+    sample = source.sample(0, random.Random(0))
+    pair = [("user", ["text"]), ("assistant", ["text"])]
+    assert shape(sample) == [("user", ["image", "text"]), pair[1], *pair, *pair]
+    numbers = [int(message.parts[-1].text[-2]) for message in sample.messages]
+    assert numbers[::2] == numbers[1::2] == sorted(set(numbers))
+    assert len(source.sample(1, random.Random(0)).messages) == 2
+
+
+def test_a_text_item_is_its_question_alone(corpora):
+    sample = build_source("x", {"kind": "corpus", "corpus": "scenes"}).sample(2, random.Random(0))
+    assert shape(sample) == [("user", ["text"]), ("assistant", ["text"])]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"corpus": "bare"}, "'bare'.*questions of their own.*templates"),
+        ({"corpus": "scenes", "turns": 0}, "turns: 0"),
+        ({"corpus": "scenes", "turns": 2, "templates": [{"ask": "a", "answer": "b"}]}, "turns: 2"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(corpora, options, named):
+    with pytest.raises((DataError, RecipeError), match=named):
+        build_source("x", {"kind": "corpus", **options})
+
+
+def spoken(**options):
+    return build_source(
+        "x", {"kind": "spoken", "of": {"kind": "corpus", "corpus": "scenes"}, "corpus": "voices", **options}
+    )
+
+
+def test_a_spoken_question_is_a_recording_of_the_same_words(corpora):
+    source, heard = spoken(), set()
+    for seed in range(40):
+        sample = source.sample(0, random.Random(seed))
+        assert shape(sample) == [("user", ["image", "audio"]), ("assistant", ["text"])]
+        voice, number = sample.messages[0].parts[1].media[:3], sample.messages[0].parts[1].media[3:]
+        assert sample.messages[1].parts[0].text == f"Answer {number.decode()}."
+        heard.add((voice, number))
+    assert heard == {(voice, number) for voice in (b"amy", b"joe") for number in (b"1", b"2")}
+
+
+def test_a_sample_without_a_recording_is_passed_over_or_kept_typed(corpora):
+    assert spoken().sample(1, random.Random(0)).name.startswith("scenes:many")
+    kept = spoken(missing="keep").sample(1, random.Random(0))
+    assert shape(kept) == [("user", ["image", "text"]), ("assistant", ["text"])]
+
+
+def test_the_same_place_gives_the_same_spoken_sample(corpora):
+    one, two = (spoken().sample(1, random.Random(5)) for _ in range(2))
+    assert one.messages == two.messages
+
+
+def test_recordings_of_another_split_are_not_heard(corpora):
+    sample = spoken(split="test").sample(0, random.Random(0))
+    assert sample.messages[0].parts[-1].media == b"later"
+
+
+def test_a_source_without_any_recorded_question_is_refused(corpora, monkeypatch):
+    with pytest.raises(DataError, match="no recording of split 'val'"):
+        spoken(split="val")
+    with pytest.raises(DataError, match="no question of its source is recorded in the corpus 'voices'"):
+        spoken(of={"kind": "corpus", "corpus": "scenes", "where": {"id": ["one"]}})
