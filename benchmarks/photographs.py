@@ -69,7 +69,7 @@ def encode(composition, items) -> list[torch.Tensor]:
     """Encoder features [N, De] of each picture."""
     modality = composition.model.modalities["image"]
     with torch.no_grad():
-        return [modality.encoder([modality.prepare(media.load_image(i.path))]).tokens[0] for i in items]
+        return [modality.encoder([modality.prepare(media.load_image(i.read()))]).tokens[0] for i in items]
 
 
 def guess(composition, features, question: str) -> list[str]:
@@ -91,7 +91,8 @@ def score(truth: list[str], guesses: list[str]) -> dict:
 
 
 def pooled(features) -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.stack([f.mean(0) for f in features]), dim=-1)
+    """The feature of each whole picture, of length one: the first (of a pyramid), or the only one."""
+    return torch.nn.functional.normalize(torch.stack([f[0] for f in features]), dim=-1)
 
 
 def nearest_neighbour(truth, features) -> list[str]:
@@ -124,7 +125,7 @@ def conse(composition, features) -> list[str]:
 
     classes = torch.cat([embed([f"a photo of a {n}" for n in names[i : i + 100]]) for i in range(0, 1000, 100)])
     kinds = embed([f"a photo of a {k}" for k in TWELVE])
-    x = torch.stack([f.mean(0) for f in features])
+    x = torch.stack([f[0] for f in features])
     value, index = (x @ state["_fc.weight"].float().T + state["_fc.bias"].float()).softmax(-1).topk(10)
     vectors = torch.nn.functional.normalize((value[..., None] * classes[index]).sum(1), dim=-1)
     return [TWELVE[int(i)] for i in (vectors @ kinds.T).argmax(1)]

@@ -29,6 +29,7 @@ from polymodal.model.generation import Sampling
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.training.evaluate import Evaluation
 from polymodal.training.objectives import OBJECTIVES
 from polymodal.training.sources import SOURCES
 from polymodal.training.stage import Run, Stage
@@ -81,6 +82,17 @@ def test_a_table_has_every_key_with_its_default(page, schema):
             assert not default, f"{name} is required"
         else:
             assert yaml.safe_load(default.strip("`")) == value, name
+
+
+def test_the_table_of_evaluations_has_every_key_with_its_default():
+    for name, field in Evaluation.model_fields.items():
+        default = row("guide/train.md", f"NAME.{name}").split("|")[2].strip(" `")
+        if field.is_required():
+            assert not default, name
+        else:
+            value = field.get_default(call_default_factory=True)
+            plain_value = value.model_dump(exclude_unset=True) if isinstance(value, Sampling) else value
+            assert yaml.safe_load(default) == plain_value, name
 
 
 def test_every_limit_of_the_gate_is_in_its_table():

@@ -1,0 +1,90 @@
+"""Does nano answer questions about what it sees? Sticker scenes: what, where, how many, which color, which is bigger.
+
+    .venv/bin/python benchmarks/scenes.py
+
+Two sets of the corpus `scenes`: `test`, new scenes drawn by vendors of training, and `held-out`, drawn by OpenMoji, whose
+drawings are in no training data. Every question offers its options; the guess is the likeliest (log-likelihood of the
+whole sentence). `text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
+
+Controls: *blind* (the picture replaced by the mean feature of the set), *shuffled* (the picture of another question of the
+same type), the most frequent answer of the type, and chance, the mean of one over the number of options.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+
+import torch
+
+from common import options, show, start
+from photographs import encode
+from polymodal import corpora
+from polymodal.content import Part, user
+from polymodal.evaluation.choice import likelihoods
+from polymodal.evaluation.metrics import wilson
+
+SETS = {"test": "new scenes", "held-out": "OpenMoji"}
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--limit", type=int, default=50, help="questions of each type and set, at most (drawn at random)")
+    parser.add_argument("--corpus", default="scenes", help="scenes, text-images, charts: whose items have questions")
+    arguments = start(parser)
+    import polymodal
+
+    composition = polymodal.load(arguments.model)
+    items = corpora.read(arguments.corpus)
+    rows = []
+    for split, title in SETS.items():
+        asked = drawn([item for item in items if item.split == split], arguments.limit)
+        if asked:
+            rows += score(composition, asked, title)
+    line = {f"{row['set']}/{row['type']}": {key: row[key] for key in ("n", "nano", "blind", "shuffled")} for row in rows}
+    show(arguments, f"{arguments.corpus}: the likeliest of the options offered", rows, line)
+
+
+def drawn(items, limit: int) -> dict[str, list]:
+    """{type: (item, question)}, at most `limit` of each."""
+    found = defaultdict(list)
+    for item in items:
+        for question in item.questions:
+            found[question.type].append((item, question))
+    rng = random.Random(0)
+    return {type: rng.sample(pairs, min(limit, len(pairs))) for type, pairs in sorted(found.items())}
+
+
+def score(composition, asked: dict[str, list], title: str) -> list[dict]:
+    """One row per type, and one of all questions together."""
+    shown = {item.id: item for pairs in asked.values() for item, _ in pairs}
+    features = dict(zip(shown, encode(composition, list(shown.values())), strict=True))
+    mean = torch.stack(list(features.values())).mean(0)
+    rows, total = [], Counter()
+    for type, pairs in asked.items():
+        hits = Counter(n=len(pairs))
+        for (item, question), (other, _) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
+            for who, seen in (("nano", features[item.id]), ("blind", mean), ("shuffled", features[other.id])):
+                hits[who] += guess(composition, seen, question) == question.answer
+            hits["chance"] += 1 / len(question.options)
+        hits["most frequent answer"] = Counter(question.answer for _, question in pairs).most_common(1)[0][1]
+        rows.append({"set": title, "type": type, **shares(hits)})
+        total.update(hits)
+    return [*rows, {"set": title, "type": "all", **shares(total)}]
+
+
+def guess(composition, feature, question) -> str:
+    scores = likelihoods(composition, [user(Part("image", media=feature), question.ask)], question.options)
+    return question.options[int(scores.argmax())]
+
+
+def shares(hits: Counter) -> dict:
+    n = hits["n"]
+    low, high = wilson(hits["nano"], n)
+    row = {"n": n, "nano": hits["nano"] / n, "95 % interval": f"{low:.3f} to {high:.3f}"}
+    row |= {who: hits[who] / n for who in ("blind", "shuffled", "most frequent answer", "chance")}
+    return row | {"above blind": row["nano"] - row["blind"]}
+
+
+if __name__ == "__main__":
+    main()
