@@ -49,6 +49,7 @@ LADDER: dict[str, dict[str, Any]] = {
     "+ bf16": {"grouping": 1, "precision": "bf16"},
     "+ eager attention": {"grouping": 1, "precision": "bf16", "attention": "eager"},
     "+ grouped by length": {"precision": "bf16", "attention": "eager"},
+    "+ in two micro-batches": {"precision": "bf16", "attention": "eager", "accumulate": 2},  # for memory; the same step
 }
 OURS = list(LADDER)[-1]
 SFT = {**LADDER[OURS], "peft": LORA}
@@ -164,6 +165,7 @@ def ours(folder: Path, name: str, side: dict[str, Any], steps: int = 1) -> Any:
         "steps": 10_000,
         "batch": BATCH,
         "grouping": side.get("grouping", 8),
+        "accumulate": side.get("accumulate", 1),
     }
     run = {
         "folder": str(folder / name.replace(" ", "-")),

@@ -109,7 +109,7 @@ def copies(llm: Transformer, tuning: Tuning) -> float:
 
 
 def ddp(llm: Transformer, tuning: Tuning) -> float:
-    """Bytes on each GPU without activations: the states, the gradients once more in the buckets that are exchanged, copies."""
+    """Bytes on each GPU without activations: states, gradients once more in the buckets that are exchanged, copies."""
     own = states(llm, tuning)
     return sum(own.values()) + own["gradients"] + copies(llm, tuning)
 
@@ -186,7 +186,9 @@ def utilisation(llm: Transformer, work: Work, hours: float, gpus: int = 8, recom
     return flops(llm, work, recomputed) / (gpus * A100 * hours * HOUR)
 
 
-def split(small: tuple[Transformer, float], large: tuple[Transformer, float], work: Work, gpus: int = 8) -> tuple[float, float]:
+def split(
+    small: tuple[Transformer, float], large: tuple[Transformer, float], work: Work, gpus: int = 8
+) -> tuple[float, float]:
     """Two published durations of a stage as hours that do not grow with the LLM, and the MFU of the hours that do."""
     per_hour = (flops(large[0], work) - flops(small[0], work)) / (large[1] - small[1])
     return small[1] - flops(small[0], work) / per_hour, per_hour / (gpus * A100 * HOUR)

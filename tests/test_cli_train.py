@@ -163,3 +163,18 @@ def test_plot_draws_one_run_into_its_folder_and_several_where_one_says(tmp_path,
     assert out.is_file()
     code, _, err = run(monkeypatch, capsys, "plot", tmp_path)
     assert (code, len(err.strip().splitlines())) == (2, 1)
+
+
+def test_a_cache_is_filled_beforehand_and_a_run_says_what_it_lacks(recipe, tmp_path, monkeypatch, capsys):
+    cache = f"run.cache={tmp_path / 'cache'}"
+    code, _, err = run(monkeypatch, capsys, "train", recipe(), "--fill-cache")
+    assert code == 2
+    assert "run.cache names no folder to fill" in err
+    code, out, err = run(monkeypatch, capsys, "train", recipe(), "--fill-cache", cache)
+    assert (code, out) == (0, "")
+    assert "cache: 6 items, 6 missing, about 0 MB, about 0 min to fill" in err
+    assert "encoded 6 items" in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = run(monkeypatch, capsys, "train", recipe(), cache)
+    assert code == 0
+    assert "cache: 6 items, 0 missing" in err

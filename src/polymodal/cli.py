@@ -80,7 +80,7 @@ def compose(
 ) -> None:
     """Build a recipe and show its parts: parameters, trainable share, positions per item, memory, exportability.
 
-    Example: `polymodal compose recipes/nano/v0.yaml model.inputs.image.encoder.tiles=2`
+    Example: `polymodal compose recipes/nano/quick.yaml model.inputs.image.encoder.tiles=2`
     """
     import json as encoder
 
@@ -150,7 +150,7 @@ def train(
 
     Start a run, with two keys of the recipe changed:
 
-    `polymodal train recipes/nano/v0.yaml run.folder=runs/mine stages.0.steps=500`
+    `polymodal train recipes/nano/quick.yaml run.folder=runs/mine stages.0.steps=500`
 
     Go on after Ctrl-C, a kill or a power cut, from the last checkpoint: the same command again. It ends in the weights
     of a run that was never stopped. Watch it: `polymodal plot runs/mine`

@@ -44,7 +44,7 @@ def run(file: Path, overrides: Sequence[str]) -> None:
     console.print(f"log {folder}/log.jsonl, plots {folder}/{PLOT}, checkpoint {folder}/state\n", soft_wrap=True)
     try:
         with Watch(console, recipe) as watch, asked_to_stop(console) as stop:
-            train(recipe, on_log=watch, stop=stop, on_cache=console.print)
+            train(recipe, on_log=watch, stop=stop, on_cache=lambda lacks: console.print(str(lacks)))
     except KeyboardInterrupt:
         console.print(f"stopped; {' '.join(['polymodal train', str(file), *overrides])} goes on from {folder}/state")
         raise
@@ -69,7 +69,7 @@ def fill_cache(file: Path, overrides: Sequence[str]) -> None:
     cache = FeatureCache(Path(recipe.run.cache).expanduser(), compose(recipe.model), recipe.run.cache_dtype)
     used = {name for stage in recipe.stages for name in stage.data}
     sources = {name: build_source(name, part) for name, part in recipe.data.items() if name in used}
-    console.print(forecast(cache, sources))
+    console.print(str(forecast(cache, sources)))
     columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("samples"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("fill", total=sum(map(len, sources.values())))

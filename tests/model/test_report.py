@@ -166,3 +166,10 @@ def test_a_model_without_inputs_is_described_too(tiny_recipe):
     assert [r["part"] for r in report["parts"]] == ["backbone"]
     assert report["positions"] == {}
     table(report)
+
+
+def test_tiles_are_not_called_exportable(tiny_recipe):
+    part = {"encoder": {"kind": "vision", "config": dict(CLIP), "tiles": 2}, "projector": {"kind": "mlp"}}
+    possible, reason = exportability(Composition.from_recipe(tiny_recipe(image=part)))
+    assert not possible
+    assert "tiles" in reason

@@ -211,7 +211,12 @@ DERIVED = {
     ),
 }
 EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
-SETS = {"nano": ("emoji", "emoji-3d", "stamps", "photos12", "sentences", class_features.NAME)}
+SETS = {
+    "nano": (
+        *("emoji", "emoji-3d", "stamps", "photos12", class_features.NAME, "scenes", "text-images", "charts"),
+        *("sentences", "utterances", "spoken-questions", replies.NAME),
+    )
+}
 
 
 def build(name: str, root: Path | None = None, report: Report | None = None) -> Path:

@@ -97,15 +97,15 @@ def train(
     with peft.trial(model):
         wanted = composition.recipe.model_copy(deep=True)
         learning = set[str]()
-        for i, stage in enumerate(stages):
-            learning |= _check(stage, model, wanted, run.cache is not None, processes, later=i > 0)
+        for stage in stages:
+            learning |= _check(stage, model, wanted, run.cache is not None, processes)
     # Only a recipe that can run takes the folder: correcting a mistake is not another run.
     if processes.main:
         state.claim(folder, recipe.model_dump(mode="json", exclude=FREE))
     processes.wait()
     place = state.find(folder)
     progress = state.Progress() if place is None else state.standing(place)
-    # What is sliced is sliced once: adapters of later stages, which change nothing until they learn, are there from the start.
+    # What is sliced is sliced once: adapters of later stages, which change nothing until they learn, join at the start.
     for index, stage in enumerate(stages if processes.sharded else stages[: progress.stage + 1]):
         adapt(model, composition.recipe, stage, run.seed + index)
     cache = FeatureCache(Path(run.cache).expanduser(), model, run.cache_dtype) if run.cache else None
@@ -209,17 +209,10 @@ def rate(stage: Stage, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _check(
-    stage: Stage, model: MultimodalLM, recipe: ModelRecipe, cached: bool, processes: Processes, later: bool
-) -> set[str]:
+def _check(stage: Stage, model: MultimodalLM, recipe: ModelRecipe, cached: bool, processes: Processes) -> set[str]:
     """The names of the parameters that a stage trains. Raises `RecipeError` for what would stop the run only when it comes
     to this stage."""
-    before = len(peft.weights(model))
     adapt(model, recipe, stage, seed=0)
-    if processes.sharded and before < len(peft.weights(model)) and later:
-        raise RecipeError(
-            f"stage '{stage.name}': with fsdp2 the model is sliced before the first stage, and adapters cannot join later"
-        )
     select(model, stage.train, stage.peft)
     if stage.packing is not None:
         _ = model.backbone.packing
@@ -253,7 +246,7 @@ def _joined(step: list[MicroBatch], done: list[tuple[Tensor, Sums]]) -> tuple[Su
 
 def _freeze_statistics(model: MultimodalLM) -> None:
     """What does not learn runs as in inference: no dropout, no moving statistics. So do parts that have adapters which do,
-    and whatever in a part has weights of which none learns: a classifier within a projector keeps the mean it learned by."""
+    and all in a part that has weights of which none learns: a classifier in a projector keeps the mean it learned by."""
     for part in [model.backbone, *(p for m in model.modalities.values() for p in (m.encoder, m.projector))]:
         adapters = set(map(id, peft.weights(part).values()))
         for module in part.modules():

@@ -95,10 +95,13 @@ class Step:
         ids = self.model.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
         return torch.tensor(ids[-1:], device=self.model.device)
 
-    def only_item(self, objective: str) -> list[Tensor]:
-        """The projected features [N', D] of the one media item each example must have."""
+    def one_item_each(self, objective: str) -> None:
         if self.batch.owner != list(range(len(self.batch.names))):
             raise DataError(f"objective '{objective}' needs exactly one media item in each sample of the batch")
+
+    def only_item(self, objective: str) -> list[Tensor]:
+        """The projected features [N', D] of the one media item each example must have."""
+        self.one_item_each(objective)
         return self.features
 
 
@@ -178,7 +181,7 @@ def words(step: Step) -> Loss:
 def tags(step: Step) -> Loss:
     """The answer is the name that the classifiers of `tags` projectors which learn should find likeliest (smoothed by 0.05:
     nothing is only one thing). Raises `DataError` for an answer that is no name of theirs."""
-    step.only_item("tags")
+    step.one_item_each("tags")
     items, model = step.batch.media, step.model
     learning = [
         part

@@ -221,3 +221,45 @@ def test_a_config_that_is_no_vision_encoder_is_a_recipe_error():
         make("vision")
     with pytest.raises(RecipeError, match="whisper"):
         make("vision", config={"model_type": "whisper", "d_model": 24, "decoder_layers": 1, "encoder_layers": 1})
+
+
+STAGED = ("swin", "convnext")
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name not in STAGED])
+def test_a_layer_counted_from_the_end_is_what_the_layers_behind_it_are_given(name):
+    """Two layers: what -2 reads depends on the first and not on the last, and has a feature for each patch."""
+    encoder = make("vision", config=dict(ENCODERS[name]), layer=-2)
+    check_lengths_and_neighbours(encoder, PICTURES)
+    (before,) = features(encoder, PICTURES[:1])
+    last, first = ([p for n, p in encoder.named_parameters() if f".{i}." in n and p.dim() == 2] for i in (1, 0))
+    for layer, moves in ((last, False), (first, True)):
+        with torch.no_grad():
+            layer[0].add_(1.0)
+        assert torch.equal(before, features(encoder, PICTURES[:1])[0]) != moves
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip", "swin"])
+def test_tiles_are_pictures_to_the_encoder_behind_the_whole(name):
+    from polymodal.parts.encoders.tiles import views
+
+    tiled = make("vision", config=dict(ENCODERS[name]), tiles=2)
+    plain = make("vision", config=dict(ENCODERS[name]))
+    check_lengths_and_neighbours(tiled, PICTURES)
+    check_options_rebuild(tiled, "vision", PICTURES)
+    (together,) = features(tiled, PICTURES[:1])
+    assert torch.allclose(together, torch.cat(features(plain, views(PICTURES[0], plain.size, 2))), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "said"),
+    [
+        ("clip", {"layer": -3}, "'layer': a 'clip_vision_model' has -1 to -2, not -3"),
+        ("clip", {"layer": 1}, "-1 to -2, not 1"),
+        ("swin", {"layer": -2}, "'layer': a 'swin' has stages of different widths"),
+        ("siglip2", {"tiles": 2}, "'tiles': a 'siglip2_vision_model' takes pictures of any shape"),
+    ],
+)
+def test_a_layer_or_tiles_that_a_tower_does_not_have_are_refused(name, option, said):
+    with pytest.raises(RecipeError, match=said):
+        make("vision", config=dict(ENCODERS[name]), **option)
