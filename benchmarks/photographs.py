@@ -37,23 +37,33 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--choose", action="store_true", help="compare the wordings on validation drawings")
     arguments = start(parser)
-    import polymodal
-
-    composition = polymodal.load(arguments.model)
     if arguments.choose:
+        import polymodal
+
+        composition = polymodal.load(arguments.model)
         items = [i for n in ("emoji", "stamps") for i in corpora.read(n) if i.split == "val" and kind(i) in TWELVE]
         items = random.Random(0).sample(items, min(200, len(items)))
         truth, features = [kind(i) for i in items], encode(composition, items)
         rows = [{"wording": w, **score(truth, guess(composition, features, w))} for w in WORDINGS]
         show(arguments, f"{len(items)} validation drawings of concepts never trained on", rows, {"wordings": rows})
         return
+    rows = photographs(arguments.model)
+    line = {row["model"]: row["accuracy"] for row in rows} | {"balanced": rows[0]["balanced"]}
+    show(arguments, "206 held-out photographs, 12 classes", rows, line)
+
+
+def photographs(model: str) -> list[dict]:
+    """A row for the model and for each control, the model's first."""
+    import polymodal
+
+    composition = polymodal.load(model)
     items = corpora.read("photos12")
     truth, features = [kind(i) for i in items], encode(composition, items)
     mean = torch.stack(features).mean(0)
     mixed = list(range(len(items)))
     random.Random(0).shuffle(mixed)
     majority = max(set(truth), key=truth.count)
-    rows = [
+    return [
         {"model": "nano", **score(truth, guess(composition, features, QUESTION))},
         {"model": "nano, shuffled pictures", **score(truth, guess(composition, [features[i] for i in mixed], QUESTION))},
         {"model": "nano, blind", **score(truth, guess(composition, [mean], QUESTION) * len(items))},
@@ -61,8 +71,6 @@ def main() -> None:
         {"model": "encoder, 1-NN (sees labels)", **score(truth, nearest_neighbour(truth, features))},
         {"model": "encoder, ConSE", **score(truth, conse(composition, features))},
     ]
-    line = {row["model"]: row["accuracy"] for row in rows} | {"balanced": rows[0]["balanced"]}
-    show(arguments, f"{len(items)} held-out photographs, 12 classes", rows, line)
 
 
 def encode(composition, items) -> list[torch.Tensor]:

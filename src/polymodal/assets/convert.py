@@ -149,13 +149,37 @@ def watch_motion(kept: Path, ready: Path) -> None:
     watch_motion.watch_motion(kept, ready)
 
 
+def moving_emoji(kept: Path, ready: Path) -> None:
+    """The emoji that move, without skin tones; see moving_emoji.py."""
+    from polymodal.assets import moving_emoji
+
+    moving_emoji.moving_emoji(kept, ready)
+
+
+def qt_resources(kept: Path, ready: Path) -> None:
+    """The files inside Qt's resource files; see qt_resources.py."""
+    from polymodal.assets import qt_resources
+
+    qt_resources.qt_resources(kept, ready)
+
+
+def docbook(kept: Path, ready: Path) -> None:
+    """The pages of a manual that have pictures, without what is there for browsing; see docbook.py."""
+    from polymodal.assets import docbook
+
+    docbook.docbook(kept, ready)
+
+
 CONVERTERS = {
+    "docbook": Converter(docbook),
     "espeak-ng": Converter(espeak_ng),
     "flite": Converter(flite),
     "kokoro": Converter(kokoro),
     "gguf-to-transformers": Converter(gguf_to_transformers),
     "efficientnet-lite": Converter(efficientnet_lite),
     "imagenet-labels": Converter(imagenet_labels),
+    "moving-emoji": Converter(moving_emoji),
+    "qt-resources": Converter(qt_resources),
     "watch-motion": Converter(watch_motion),
     "whisper-from-ctranslate2": Converter(whisper_from_ctranslate2),
 }

@@ -24,15 +24,22 @@ from polymodal.corpora import (
     building,
     charts,
     class_features,
+    dialogue,
     easy_vqa,
     emoji,
+    furniture,
+    gcompris,
+    instruments,
+    knowledge,
     maps,
     motion,
+    moving_emoji,
     openclipart,
     replies,
     scenes,
     sentences,
     spoken_questions,
+    stamp_recordings,
     stamps,
     text_images,
     utterances,
@@ -197,6 +204,64 @@ CORPORA = {
         charts.VERSION,
         charts.SEED,
     ),
+    "stamp-speech": Corpus(
+        "Tux Paint's captions read aloud in nine languages, with their text and English; Greek held out",
+        ("tuxpaint-stamps",),
+        lambda folders: stamp_recordings.speech_jobs(folders["tuxpaint-stamps"] / "stamps"),
+        stamp_recordings.VERSION,
+    ),
+    "stamp-sounds": Corpus(
+        "What some stamps' things sound like; few may be trained on",
+        ("tuxpaint-stamps",),
+        lambda folders: stamp_recordings.sound_jobs(folders["tuxpaint-stamps"] / "stamps"),
+        stamp_recordings.VERSION,
+        share=0.05,  # a few are as silent as the animal
+    ),
+    "instruments": Corpus(
+        "A few notes on 44 instruments: which, how it is played, what it plays; new instruments in the test",
+        instruments.ASSETS,
+        instruments.jobs,
+        instruments.VERSION,
+        instruments.SEED,
+    ),
+    "dialogue": Corpus(
+        "Acted speech of a game in Czech and Dutch, with its text and English; split by room",
+        dialogue.ASSETS,
+        dialogue.jobs,
+        dialogue.VERSION,
+        tier="L",
+    ),
+    "moving-emoji": Corpus(
+        "Three-second videos of emoji that move, and again standing still",
+        moving_emoji.ASSETS,
+        moving_emoji.jobs,
+        moving_emoji.VERSION,
+        tier="L",
+    ),
+    "gcompris": Corpus(
+        "Drawings, photographs and recordings of a school game, with names; paragraphs about animals and monuments",
+        gcompris.ASSETS,
+        gcompris.jobs,
+        gcompris.VERSION,
+    ),
+    "furniture": Corpus(
+        "820 named models of furniture and other things as 1,024 coloured points each, in metres",
+        furniture.ASSETS,
+        partial(furniture.jobs, "furniture"),
+        furniture.VERSION,
+    ),
+    "furniture-icons": Corpus(
+        "Small renders of the same 820 models",
+        furniture.ASSETS,
+        partial(furniture.jobs, "furniture-icons"),
+        furniture.VERSION,
+    ),
+    "knowledge": Corpus(
+        "What a giraffe is and where Kenya lies: meanings of words that the emoji draw, and facts about countries",
+        knowledge.ASSETS,
+        knowledge.jobs,
+        knowledge.VERSION,
+    ),
 }
 DERIVED = {
     class_features.NAME: Derived(
@@ -211,11 +276,13 @@ DERIVED = {
     ),
 }
 EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
+_PICTURES = ("emoji", "emoji-3d", "stamps", "photos12")
 SETS = {
-    "nano": (
-        *("emoji", "emoji-3d", "stamps", "photos12", class_features.NAME, "scenes", "text-images", "charts"),
+    "nano": (*_PICTURES, "sentences", class_features.NAME),
+    "nano-v1": (
+        *(*_PICTURES, class_features.NAME, "scenes", "text-images", "charts"),
         *("sentences", "utterances", "spoken-questions", replies.NAME),
-    )
+    ),
 }
 
 

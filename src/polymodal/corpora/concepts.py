@@ -15,6 +15,7 @@ import csv
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
@@ -85,6 +86,19 @@ def singular(word: str) -> str:
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word
+
+
+def phrases(text: str) -> Iterator[str]:
+    """The key of a text, and of each run of its words: what a title that names more than one thing may show.
+
+    >>> sorted(set(phrases("Red dogs")))
+    ['dog', 'red', 'red dog']
+    """
+    yield concept(text)
+    words = [singular(word) for word in re.findall(r"[a-z]+", text.lower())]
+    for first in range(len(words)):
+        for last in range(first, len(words)):
+            yield " ".join(words[first : last + 1])
 
 
 def split_of(key: str) -> ConceptSplit:

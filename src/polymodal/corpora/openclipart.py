@@ -25,7 +25,7 @@ from xml.etree import ElementTree
 from polymodal.corpora import pictures
 from polymodal.corpora.building import Job
 from polymodal.corpora.categories import of_clipart
-from polymodal.corpora.concepts import concept, exclusions, singular, split_of
+from polymodal.corpora.concepts import concept, exclusions, phrases, singular, split_of
 from polymodal.corpora.items import Item
 from polymodal.errors import DataError, MediaError
 
@@ -123,7 +123,7 @@ def _distinct(captioned: Collection[tuple[Drawing, str]]) -> list[tuple[Drawing,
 
 def _item(drawing: Drawing, caption: str) -> Item:
     key = concept(caption)
-    shown = {phrase for text in (caption, *drawing.keywords) for phrase in _phrases(text)}
+    shown = {phrase for text in (caption, *drawing.keywords) for phrase in phrases(text)}
     split = "excluded" if shown & exclusions() else split_of(key)
     folder = drawing.name.rpartition("/")[0]
     return Item(
@@ -142,15 +142,6 @@ def _item(drawing: Drawing, caption: str) -> Item:
         split=split,
         concept_split=split,
     )
-
-
-def _phrases(text: str) -> Iterator[str]:
-    """The key of a text, and of each run of its words."""
-    yield concept(text)
-    words = [singular(word) for word in re.findall(r"[a-z]+", text.lower())]
-    for first in range(len(words)):
-        for last in range(first, len(words)):
-            yield " ".join(words[first : last + 1])
 
 
 def _one(drawing: Drawing) -> Iterator[bytes]:

@@ -52,7 +52,7 @@ def _stamp(stamps: Path, file: Path, caption: str, tested: set[str]) -> Job | No
 
 def _photo(stamps: Path, photo: Photo) -> Job:
     file = stamps / photo.file
-    caption = _caption(file.with_suffix(".txt")) if file.is_file() else None
+    caption = caption_of(file.with_suffix(".txt")) if file.is_file() else None
     if caption is None or concept(caption) != photo.concept:
         raise DataError(f"{file}: expected the photograph of '{photo.concept}', found {caption or 'none'}")
     item = _item("photos12", photo.file.removesuffix(file.suffix), caption, photo.category)
@@ -86,12 +86,12 @@ def _captioned(stamps: Path) -> Iterator[tuple[Path, str]]:
     """(picture, caption) of every stamp that has both, by path."""
     for text in sorted(stamps.rglob("*.txt")):
         picture = next((file for suffix in _SUFFIXES if (file := text.with_suffix(suffix)).is_file()), None)
-        caption = _caption(text)
+        caption = caption_of(text)
         if picture and caption:
             yield picture, caption
 
 
-def _caption(text: Path) -> str | None:
+def caption_of(text: Path) -> str | None:
     """The English caption: the first line; the translations follow it as `fr.utf8=...`."""
     lines = text.read_text("utf-8", errors="replace").splitlines()
     caption = re.sub(r"\s+", " ", lines[0]).strip() if lines else ""

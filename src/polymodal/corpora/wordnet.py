@@ -22,7 +22,7 @@ PARTS = ("noun", "verb", "adj", "adv")
 _PLAIN = re.compile(r"[A-Z]?[a-z']+(?: (?:[a-z']+|I|I'[a-z]+))*[.?!]?")
 _ENDINGS = ("ings", "ing", "iest", "ier", "ies", "ied", "ily", "ed", "es", "ers", "er", "est", "ly", "s", "y", "e")
 _QUOTED = re.compile(r'"([^"]+)"')
-_TOPICS = re.compile(r"\b(obscen|slur|offensive|disparag|derogat|vulgar|sex|genital|prostitut|intercourse|rape)", re.I)
+TOPICS = re.compile(r"\b(obscen|slur|offensive|disparag|derogat|vulgar|sex|genital|prostitut|intercourse|rape)", re.I)
 _SLURS = re.compile(r"ethnic slur|obscene (?:term|word)|(?:offensive|disparaging) (?:term|name|word)", re.I)
 _ABUSE = frozenset(("rape", "raped", "whore", "slut", "nazi", "suicide", "porn", "naked", "nude", "breasts", "penis"))
 
@@ -32,6 +32,8 @@ class Synset(NamedTuple):
 
     words: tuple[str, ...]  # its lemmas that are single words, lower case
     gloss: str  # with the examples
+    domain: int  # number of the lexicographer's file: 5 animals, 6 artefacts, ... (lexnames(5WN))
+    senses: tuple[tuple[str, int], ...]  # each lemma, in its own case, with its number among the senses of the domain
 
 
 def synsets(folder: Path) -> Iterator[Synset]:
@@ -52,8 +54,11 @@ def synsets(folder: Path) -> Iterator[Synset]:
             fields = head.split(" ")
             if not bar or len(fields) < 6:
                 raise DataError(f"{file}:{number}: not a synset of WordNet")
-            lemmas = fields[4 : 4 + 2 * int(fields[3], 16) : 2]
-            yield Synset(tuple(lemma.lower() for lemma in lemmas if lemma.isalpha()), gloss)
+            end = 4 + 2 * int(fields[3], 16)
+            lemmas = fields[4:end:2]
+            numbers = (int(number, 16) for number in fields[5 : end + 1 : 2])
+            senses = tuple(zip((lemma.replace("_", " ") for lemma in lemmas), numbers, strict=False))
+            yield Synset(tuple(lemma.lower() for lemma in lemmas if lemma.isalpha()), gloss, int(fields[1]), senses)
 
 
 def examples(folder: Path) -> list[str]:
@@ -64,7 +69,7 @@ def examples(folder: Path) -> list[str]:
     found: dict[str, None] = {}
     inside: set[str] = set()  # words seen in lower case, or in the middle of an example: no proper names
     for synset in everything:
-        if not _TOPICS.search(synset.gloss):
+        if not TOPICS.search(synset.gloss):
             for quoted in _QUOTED.findall(synset.gloss):
                 text = " ".join(quoted.split())
                 if _PLAIN.fullmatch(text) and SHORTEST <= len(text.split()) <= LONGEST:

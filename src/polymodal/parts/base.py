@@ -58,12 +58,20 @@ class Encoder(nn.Module):
         """M prepared items -> M feature tensors [N, De]."""
 
 
+FILLER = "."  # what positions with nothing to say should say: a token that a backbone reads past
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """A backbone's words, for projectors that speak them: `ids` tokenises a text, `embed` maps ids [...] to [..., D]."""
 
     ids: Callable[[str], list[int]]
     embed: Callable[[Tensor], Tensor]
+
+    def spelled(self, names: list[str], tokens: int) -> Tensor:
+        """Ids [names, tokens] of each name inside a sentence, cut or filled up with the last token of FILLER."""
+        fill = self.ids(FILLER)[-1:] * tokens
+        return torch.tensor([(self.ids(f" {name}") + fill)[:tokens] for name in names])
 
 
 class InputProjector(nn.Module):

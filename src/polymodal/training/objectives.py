@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import Batch
-from polymodal.parts.base import Features
+from polymodal.parts.base import FILLER, Features
 from polymodal.parts.input_projectors.tags import Tags
 
 
@@ -211,7 +211,6 @@ def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
 
 
 BLANK = "\n"  # what sound between words should be
-FILLER = "."  # what positions with nothing to say should say: a token that the backbone reads past
 
 
 def answers(batch: Batch) -> list[Tensor]:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from polymodal import assets
 from polymodal.content import Message, Part, assistant, image, text, user
 from polymodal.errors import ContentError, DataError
 from polymodal.model.processor import Processor
@@ -50,6 +51,12 @@ def test_a_page_is_what_a_reader_sees_in_its_order(tmp_path):
 
 def source(folder, **options):
     return build_source("mine", {"kind": "interleaved", "path": str(folder), **options})
+
+
+def test_the_folder_may_be_that_of_an_asset(tmp_path, monkeypatch):
+    (tmp_path / "page.html").write_text("<p>A page.")
+    monkeypatch.setattr(assets, "path", {"manual": tmp_path}.__getitem__)
+    assert source("asset:manual").sample(0, RNG).messages == [Message("document", (text("A page.\n\n"),))]
 
 
 def test_markdown_reads_as_the_page_it_describes(tmp_path):

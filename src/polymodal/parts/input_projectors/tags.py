@@ -13,13 +13,13 @@ from polymodal.parts.input_projectors.classifiers import Cosine, Frozen
 from polymodal.parts.input_projectors.mlp import Positive
 from polymodal.parts.sources import locate, read_lines
 
-FILLER = "."  # behind a name of fewer tokens: one that the backbone reads past
-
 
 class Tags(InputProjector):
     """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. `names`: a list,
     or a file of one name a line; a blank one is never said. `classifier`: a folder whose `model.safetensors` ends in a
     layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`."""
+
+    words: Tensor
 
     def __init__(
         self,
@@ -43,9 +43,7 @@ class Tags(InputProjector):
 
     def speak(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        filler = vocabulary.ids(FILLER)[-1:]
-        words = [(vocabulary.ids(" " + name)[: self.tokens] + filler * self.tokens)[: self.tokens] for name in self.names]
-        self.register_buffer("words", torch.tensor(words), persistent=False)
+        self.register_buffer("words", vocabulary.spelled(self.names, self.tokens), persistent=False)
         self.register_buffer("silent", torch.tensor([not name for name in self.names]), persistent=False)
 
     def length(self, n: int) -> int:
@@ -54,9 +52,8 @@ class Tags(InputProjector):
     def scores(self, features: Features) -> Tensor:
         """Logits [M, names] of the first feature of each item."""
         x = torch.stack([rows[0] for rows in features.tokens])
-        if self.training and self.noise:
-            x = x * (1 + self.noise * torch.randn_like(x))
-        return self.classifier(x).masked_fill(self.silent, float("-inf"))
+        noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
+        return self.classifier(x + noise * x).masked_fill(self.get_buffer("silent"), float("-inf"))
 
     def forward(self, features: Features) -> list[Tensor]:
         sure, best = self.scores(features).softmax(-1).topk(self.top)

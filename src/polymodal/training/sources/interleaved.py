@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 from polymodal.content import Message, Part
 from polymodal.errors import DataError
 from polymodal.media import gate
+from polymodal.parts.sources import locate
 from polymodal.training.data import Sample
 
 SUFFIXES = (".html", ".htm", ".md", ".markdown")
@@ -34,11 +35,12 @@ _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])")
 
 
 class InterleavedSource:
-    """HTML and Markdown files of a folder and its folders, cut into windows. The index reads every document once; what a
-    window holds is read again when it is asked for. Raises `DataError` naming the document."""
+    """HTML and Markdown files of a folder, or of `asset:NAME`, and its folders, cut into windows. The index reads every
+    document once; what a window holds is read again when it is asked for. Raises `DataError` naming the document."""
 
     def __init__(self, path: str, window: int = 3000) -> None:
-        self.folder, self.window = Path(path).expanduser(), window
+        self.folder = Path(locate(path) if path.startswith("asset:") else path).expanduser()
+        self.window = window
         if window < MEDIA_CHARACTERS:
             raise DataError(f"window: {window} characters are fewer than a picture counts for ({MEDIA_CHARACTERS})")
         if not self.folder.is_dir():

@@ -1,0 +1,196 @@
+"""The corpora `furniture` and `furniture-icons`: 820 models of Sweet Home 3D as points, and as small renders. Decides what
+a point is: where on a surface it lies, in metres, and the colour there.
+
+POINTS points are drawn evenly over the faces (Osada et al., 2002), seeded by the model's path. Models are drawn in any
+unit, and the catalogue says how large each is, so each axis is stretched to that, as the program itself does; y points up
+and the middle of the box is the origin. Splits are by name, and the render of a model shares its split. What a test
+photograph shows is excluded from both.
+
+A cloud is safetensors: `points` [POINTS, 6] float32, x y z in metres and r g b in 0 to 1.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
+
+from polymodal.corpora import pictures
+from polymodal.corpora.building import Job
+from polymodal.corpora.concepts import concept, exclusions, phrases, split_of
+from polymodal.corpora.items import QA, Item
+from polymodal.errors import DataError, MediaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import trimesh
+
+VERSION = 1
+ASSETS = ("sweethome3d",)
+POINTS = 1024
+LICENCES = {  # by catalogue
+    "BlendSwap-CC-0": "CC0-1.0",
+    "BlendSwap-CC-BY": "CC-BY-3.0",
+    "KatorLegaz": "CC-BY-3.0-US",
+    "Reallusion": "CC-BY-3.0-US",
+    "Scopia": "CC-BY-3.0",
+}
+_CATALOGUE = "PluginFurnitureCatalog.properties"
+
+
+class Model(NamedTuple):
+    """An entry of a catalogue. `size`: width, height and depth in cm; `rotation`: row by row; `icon`, `model`: members."""
+
+    number: int
+    name: str
+    category: str
+    tags: tuple[str, ...]
+    size: tuple[float, float, float]
+    rotation: tuple[float, ...]
+    icon: str
+    model: str
+
+
+def jobs(kind: str, folders: Mapping[str, Path]) -> list[Job]:
+    """One job per model. `kind`: `furniture` or `furniture-icons`; `folders`: of ASSETS. Raises DataError if a catalogue is
+    missing or is none."""
+    found = []
+    for vendor, licence in LICENCES.items():
+        file = folders["sweethome3d"] / f"{vendor}.sh3f"
+        try:
+            with ZipFile(file) as archive:
+                models = list(catalogue(archive.read(_CATALOGUE).decode("latin-1")))
+        except (OSError, BadZipFile, KeyError, ValueError) as error:
+            raise DataError(f"corpus {kind}: {file.name} is no catalogue of furniture ({error})") from error
+        make = cloud if kind == "furniture" else _render
+        found += [Job([_item(kind, vendor, licence, model)], partial(make, file, model)) for model in models]
+    return found
+
+
+def catalogue(text: str) -> Iterator[Model]:
+    """The models of a Java property file: lines of `key#number=value`, other letters as \\uXXXX. Raises KeyError or
+    ValueError for an entry that lacks something."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+    entries: dict[int, dict[str, str]] = {}
+    for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*)$", text, re.MULTILINE):
+        entries.setdefault(int(number), {})[key] = value.strip()
+    for number, entry in sorted(entries.items()):
+        width, height, depth = (float(entry[key]) for key in ("width", "height", "depth"))
+        yield Model(
+            number,
+            re.sub(r"\s+#?\d+$", "", entry["name"]),
+            entry["category"].lower(),
+            tuple(tag.strip().lower() for tag in entry.get("tags", "").split(",") if tag.strip()),
+            (width, height, depth),
+            tuple(map(float, entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())),
+            entry["icon"].lstrip("/"),
+            entry["model"].lstrip("/"),
+        )
+
+
+def cloud(file: Path, model: Model) -> Iterator[bytes]:
+    """The points of a model in the catalogue `file`, as safetensors. Raises MediaError if it has no surface."""
+    from safetensors.numpy import save
+
+    points = sampled(_meshes(file, model), model.size, model.rotation, zlib.crc32(model.model.encode()))
+    if points is None:
+        raise MediaError(f"{model.model}: a model without a surface")
+    # One entry only: safetensors writes several in no fixed order.
+    yield save({"points": points}, {"channels": "x y z in m, r g b"})
+
+
+def sampled(
+    meshes: list[trimesh.Trimesh], size: tuple[float, float, float], rotation: tuple[float, ...], seed: int
+) -> np.ndarray | None:
+    """[POINTS, 6] float32 of meshes, each with a colour or texture, stretched to `size` (cm); None without a surface."""
+    import numpy as np
+    from trimesh.sample import sample_surface
+
+    meshes = [mesh for mesh in meshes if mesh.area > 0]
+    if not meshes:
+        return None
+    turned = np.array(rotation).reshape(3, 3)
+    corners = np.concatenate([mesh.vertices for mesh in meshes]) @ turned.T
+    low, high = corners.min(0), corners.max(0)
+    stretch = np.array(size) / 100 / np.where(high > low, high - low, 1)
+    for mesh in meshes:
+        mesh.vertices = (mesh.vertices @ turned.T - (low + high) / 2) * stretch
+    areas = np.array([mesh.area for mesh in meshes])
+    counts = np.random.default_rng(seed).multinomial(POINTS, areas / areas.sum())
+    parts = []
+    for index, (mesh, count) in enumerate(zip(meshes, counts, strict=True)):
+        if count:
+            visual: Any = mesh.visual
+            textured = getattr(visual, "uv", None) is not None
+            places, _, *texture = sample_surface(mesh, int(count), seed=seed + index, sample_color=textured)
+            colors = texture[0] if texture else None
+            if colors is None:  # no texture, or one whose picture is missing: the material's colour
+                colors = np.tile(getattr(visual, "material", visual).main_color, (count, 1))
+            parts.append(np.column_stack((places, colors[:, :3] / 255)))
+    points = np.concatenate(parts).astype(np.float32)
+    return points if np.isfinite(points).all() else None
+
+
+def _meshes(file: Path, model: Model) -> list[trimesh.Trimesh]:
+    """The parts of a model, one for each material."""
+    import trimesh
+
+    folder = model.model.rpartition("/")[0] + "/"
+    with ZipFile(file) as archive:
+        beside = {
+            name.removeprefix(folder): io.BytesIO(archive.read(name))
+            for name in archive.namelist()
+            if name.startswith(folder)
+        }
+    try:
+        scene = trimesh.load_scene(
+            beside[model.model.removeprefix(folder)], file_type="obj", resolver=trimesh.resolvers.ZipResolver(beside)
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise MediaError(f"{model.model}: not a model that can be read ({error})") from error
+    return [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+
+
+def _render(file: Path, model: Model) -> Iterator[bytes]:
+    from polymodal.media.image import load_image
+
+    with ZipFile(file) as archive:
+        try:
+            icon = archive.read(model.icon)
+        except KeyError as error:
+            raise MediaError(f"{model.icon}: no such picture in {file.name}") from error
+    yield pictures.encoded(pictures.square(load_image(icon)))
+
+
+def _item(kind: str, vendor: str, licence: str, model: Model) -> Item:
+    solid = kind == "furniture"
+    id = f"{vendor}/{model.number:03d}"
+    key = concept(model.name)
+    split = "excluded" if any(phrase in exclusions() for phrase in phrases(model.name)) else split_of(key)
+    questions = [QA(ask="What is this?", answer=model.name, type="name")]
+    if solid:
+        height = f"{model.size[1] / 100:.1f} m" if model.size[1] >= 100 else f"{model.size[1]:.0f} cm"
+        questions += [
+            QA(ask="Where does it belong?", answer=model.category, type="category"),
+            QA(ask="How tall is it?", answer=height, type="size"),
+        ]
+    return Item(
+        id=id,
+        modality="points" if solid else "image",
+        file=f"{id}.safetensors" if solid else f"{id}.png",
+        caption=model.name,
+        concept=key,
+        tags=list(model.tags),
+        group=model.category,
+        source=kind,
+        vendor=vendor,
+        licence=licence,
+        split=split,
+        concept_split=split,
+        questions=questions,
+    )
