@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.nano_gate        writes measured.json beside the weights
 
-Small enough for every test run, from fetched assets without building a corpus: 103 of the 206 photographs, answered in words,
-and 40 held-out sentences of known words. `benchmarks/` has the full measurements.
+Small enough for every test run, from fetched assets without building a corpus: 103 of the 206 photographs, answered in
+words, and 40 held-out sentences of known words. `benchmarks/` has the full measurements.
 """
 
 from __future__ import annotations
