@@ -28,12 +28,13 @@ BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail bette
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--limit", type=int, default=240, help="sentences of each set, at most (drawn at random)")
+    parser.add_argument("--corpus", default="utterances", help="utterances, or sentences: the one voice nano v0 learned")
     arguments = start(parser)
     import polymodal
 
     composition = polymodal.load(arguments.model)
     rng = random.Random(0)
-    tested = [i for i in corpora.read("utterances") if i.split == "test"]
+    tested = [i for i in corpora.read(arguments.corpus) if i.split == "test"]
     rows = []
     for tag in ("known-words", "unseen-words"):
         items = [i for i in tested if tag in i.tags]

@@ -78,7 +78,7 @@ def test_ctrl_c_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path, monk
         code, _, err = run(patch, capsys, "train", stopped)
     assert code == 130
     assert signal.getsignal(signal.SIGINT) == before
-    assert f"polymodal train {stopped} goes on" in " ".join(err.split())
+    assert f"polymodaltrain{stopped}goeson" in "".join(err.split())  # a long path wraps anywhere
     assert not (tmp_path / "stopped" / "model").exists()
     assert run(monkeypatch, capsys, "train", stopped)[0] == 0
     steps = [row["global_step"] for row in rows_of(tmp_path / "stopped") if "loss" in row]
@@ -92,12 +92,14 @@ def test_ctrl_c_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path, monk
 def test_a_second_ctrl_c_does_not_wait_for_the_step():
     from rich.console import Console
 
+    at_home = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with cli_train.asked_to_stop(Console(quiet=True)) as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, at_home)
 
 
 def test_missing_assets_of_the_recipe_are_fetched_before_training(tiny_recipe, tmp_path, monkeypatch):
