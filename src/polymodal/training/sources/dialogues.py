@@ -16,8 +16,8 @@ from typing import Any
 from polymodal.content import Message, Part
 from polymodal.errors import DataError, nearest
 from polymodal.training.data import Sample
-from polymodal.training.sources.paths import anchored, root
-from polymodal.training.sources.rows import Rows
+from polymodal.training.sources.paths import anchored
+from polymodal.training.sources.rows import Conversations
 
 FIELDS = {"image": ("image", "images"), "audio": ("audio", "audios"), "video": ("video", "videos")}
 LLAVA_ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
@@ -26,17 +26,10 @@ _TOOLS = ("function", "function_call", "observation", "tool")
 _PLACEHOLDER = re.compile(r"\n?<(image|audio|video)>\n?")
 
 
-class LlavaSource:
+class LlavaSource(Conversations):
     """LLaVA's JSON: rows of `{"image": PATH, "conversations": [{"from": "human" | "gpt" | "system", "value": TEXT}]}`, with
     `audio`, `video`, and lists of each as well. Paths are relative to the file, or to its `media` folder. Raises
     `DataError` naming the row and, for placeholders without media or media without placeholders, both numbers."""
-
-    def __init__(self, path: str, media: str | None = None) -> None:
-        self.rows = Rows(path, "conversation")
-        self.media = root(self.rows.file, media)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         name, row = self.rows.name(index), self.rows[index]
@@ -44,16 +37,9 @@ class LlavaSource:
         return Sample(dialogue(turns, media_of(row, name, self.media), name, LLAVA_ROLES), name)
 
 
-class ShareGPTSource:
+class ShareGPTSource(Conversations):
     """ShareGPT's JSON as LLaMA-Factory reads it: `conversations` or `messages`, turns of `from` and `value` or `role` and
     `content`, a `system` prompt beside them, media in `images`, `audios` and `videos`. Otherwise as `LlavaSource`."""
-
-    def __init__(self, path: str, media: str | None = None) -> None:
-        self.rows = Rows(path, "conversation")
-        self.media = root(self.rows.file, media)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         name, row = self.rows.name(index), self.rows[index]

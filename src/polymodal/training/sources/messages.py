@@ -7,20 +7,13 @@ import random
 from polymodal.content import from_json
 from polymodal.errors import ContentError, DataError
 from polymodal.training.data import Sample
-from polymodal.training.sources.paths import anchored_message, root
-from polymodal.training.sources.rows import Rows
+from polymodal.training.sources.paths import anchored_message
+from polymodal.training.sources.rows import Conversations
 
 
-class MessagesSource:
+class MessagesSource(Conversations):
     """A JSONL file, or a JSON list, of conversations in OpenAI's form: `{"messages": [...]}` or a bare list per row. Paths
     of media are relative to the file, or to its `media` folder. Raises `DataError` naming the row and the field."""
-
-    def __init__(self, path: str, media: str | None = None) -> None:
-        self.rows = Rows(path, "conversation")
-        self.media = root(self.rows.file, media)
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         name, row = self.rows.name(index), self.rows[index]

@@ -16,6 +16,7 @@ from typing import Any
 
 from polymodal.errors import DataError
 from polymodal.media import gate
+from polymodal.training.sources.paths import root
 
 # What a list is cut by, without parsing its elements: a bracket and all before it that holds none, strings being passed
 # over whole; and, where elements are no objects or lists, a string or a number, `true` ...
@@ -97,3 +98,14 @@ class Rows:
                 end = match.end()
         if depth:
             raise DataError(f"{shown}: its list does not end (row {len(self._start)} is the last); is the file cut short?")
+
+
+class Conversations:
+    """A file of conversations, one a row. `media`: the folder their paths start from, by default the file's own."""
+
+    def __init__(self, path: str, media: str | None = None) -> None:
+        self.rows = Rows(path, "conversation")
+        self.media = root(self.rows.file, media)
+
+    def __len__(self) -> int:
+        return len(self.rows)
