@@ -56,10 +56,10 @@ def test_a_clip_says_its_rate_channels_and_units(folders, tmp_path):
     for item in read("motion", tmp_path):
         (tmp_path / "clip").write_bytes(item.read())
         with safe_open(tmp_path / "clip", "numpy") as stream:
-            said[item.vendor] = stream.metadata()
+            said[item.vendor] = json.loads(stream.metadata()["about"])
             assert stream.get_tensor("samples").shape == (100, 6)
-    assert said["watch-motion"] == {"rate": "50", "channels": "ax ay az wx wy wz", "units": "g, rad/s"}
-    assert said["basic-motions"]["rate"] == "10"
+    assert said["watch-motion"] == {"rate": 50, "channels": "ax ay az wx wy wz", "units": "g, rad/s"}
+    assert said["basic-motions"]["rate"] == 10
 
 
 def test_a_package_that_lacks_a_file_or_names_another_activity_is_refused(folders):
@@ -70,3 +70,9 @@ def test_a_package_that_lacks_a_file_or_names_another_activity_is_refused(folder
     file.unlink()
     with pytest.raises(DataError, match="lacks BasicMotions_TEST.ts"):
         motion.jobs(folders)
+
+
+def test_a_clip_has_the_same_bytes_each_time(folders):
+    """What an item is known by, in the feature cache above all."""
+    first = next(iter(motion.jobs(folders)))
+    assert len({data for _ in range(8) for data in first.make()}) == 1

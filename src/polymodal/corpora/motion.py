@@ -6,7 +6,8 @@ are trained on, 8 is validated on, 9 and 10 are tested on, because windows of on
 windows of one exercise. BasicMotions (UEA archive) keeps the training and test clips it came with; who is in which is not
 said there, nor are its units.
 
-A clip is safetensors: `samples` [T, 6] float32, ax ay az wx wy wz, and in the metadata `rate` (Hz), `channels`, `units`.
+A clip is safetensors: `samples` [T, 6] float32, ax ay az wx wy wz, and as JSON in the metadata `about` its `rate`
+(Hz), `channels` and `units`: safetensors writes several entries in no fixed order, and an item is known by its bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from polymodal.errors import DataError, MediaError
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 ASSETS = ("watch-motion", "basic-motions")
 LICENCE = "BSD-3-Clause"
 WINDOW = 100  # samples
@@ -127,5 +128,5 @@ def _bytes(samples: np.ndarray, vendor: str, name: str) -> bytes:
 
     if samples.shape != (WINDOW, 6) or not np.isfinite(samples).all():
         raise MediaError(f"{name}: {samples.shape} is no window of {WINDOW} finite samples of six channels")
-    about = {"rate": str(RATES[vendor]), "channels": "ax ay az wx wy wz", "units": UNITS[vendor]}
-    return save({"samples": np.ascontiguousarray(samples, np.float32)}, about)
+    about = json.dumps({"rate": RATES[vendor], "channels": "ax ay az wx wy wz", "units": UNITS[vendor]})
+    return save({"samples": np.ascontiguousarray(samples, np.float32)}, {"about": about})
