@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from polymodal.corpora import class_features as cf
 from polymodal.corpora.concepts import concept, split_of
-from polymodal.corpora.kinds import TWELVE, choices, kind
+from polymodal.corpora.kinds import TWELVE, UNKNOWN, choices, kind
 from polymodal.errors import DataError
+from polymodal.training.sources.class_features import ClassFeaturesSource
 
 
 @pytest.fixture
@@ -38,6 +39,27 @@ def test_a_drawn_feature_is_what_the_classifier_calls_by_its_name(made):
             ranks.append(int((logits > logits[index]).sum()))
     assert sorted(drawn)[20] < 60
     assert sorted(pictures)[20] > 200
+
+
+def test_each_cell_is_drawn_anew_and_called_by_the_same_name(made):
+    rng = random.Random(0)
+    pyramid = made.draw(7, rng, cells=9)
+    assert pyramid.shape == (10, 32)
+    assert len({tuple(row.tolist()) for row in pyramid}) == 10
+    own = (pyramid @ made.weight.T + made.bias).argsort(descending=True).tolist()
+    assert sum(7 in best[:100] for best in own) >= 7
+
+
+def test_a_source_of_classes_has_as_many_cells_as_the_encoder_and_asks_no_kind_of_what_has_none(made, monkeypatch):
+    monkeypatch.setattr(cf, "read", lambda folder: made)
+    kinds = [{"ask": "Kind?", "answer": "a {kind}"}]
+    source = ClassFeaturesSource(kinds, cells=9)
+    assert len(source) == sum(kind != UNKNOWN for kind in made.kinds) < len(made.kinds)
+    samples = [source.sample(i, random.Random(i)) for i in range(len(source))]
+    assert {len(sample.messages[0].parts[0].media) for sample in samples} == {10}
+    assert not any(UNKNOWN in sample.messages[1].text.split() for sample in samples)
+    named = ClassFeaturesSource([*kinds, {"ask": "Name?", "answer": "a {concept}"}])
+    assert len(named) == len(made.names)
 
 
 def test_moving_along_a_direction_raises_its_own_logit_by_as_much(made):

@@ -17,7 +17,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "linear"},
     "linear, stacked": {"kind": "linear", "stack": 4, "norm": True},
     "mlp": {"kind": "mlp"},
-    "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True},
+    "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True, "dropout": 0.1, "mask": 0.1},
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
@@ -115,6 +115,29 @@ def test_stacking_joins_neighbours_and_fills_the_last_group_with_its_last():
     projector = build("projector", INPUT_PROJECTORS, {"kind": "linear", "stack": 3}, 1, OUT)
     joined = projector._stack(torch.arange(5.0)[:, None])
     assert joined.tolist() == [[0, 1, 2], [3, 4, 4]]
+
+
+def test_dropout_and_masks_are_of_training_alone():
+    recipe = {"kind": "mlp", "norm": True}
+    x = torch.randn(400, IN, generator=torch.Generator().manual_seed(0))
+    plain = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)
+    torch.manual_seed(0)
+    for option in ({"dropout": 0.5}, {"mask": 0.2}):
+        projector = build("projector", INPUT_PROJECTORS, recipe | option, IN, OUT)
+        projector.load_state_dict(plain.state_dict())
+        assert torch.equal(projector.eval()(Features([x]))[0], plain.eval()(Features([x]))[0])
+        assert not torch.allclose(projector.train()(Features([x]))[0], plain.train()(Features([x]))[0], atol=1e-3)
+
+
+def test_a_mask_hides_about_its_share_two_positions_at_a_time():
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "mlp", "mask": 0.2}, IN, OUT).train()
+    torch.manual_seed(0)
+    (out,) = projector(Features([torch.randn(4000, IN)]))
+    nothing = projector.layers[1](torch.nn.functional.gelu(projector.layers[0].bias))  # what a position that sees nothing says
+    hidden = torch.isclose(out, nothing, atol=1e-6).all(1)
+    assert 0.15 < hidden.float().mean() < 0.23
+    alone = hidden[1:-1] & ~hidden[:-2] & ~hidden[2:]
+    assert not alone.any()
 
 
 def test_pixel_shuffle_joins_the_squares_of_a_known_grid():

@@ -234,6 +234,7 @@ def corpus(monkeypatch):
         item("4", voice="ann"),
         item("5"),
         item("6", modality="image", caption="a robin", category="bird"),
+        item("7", modality="image", caption="a whatnot"),
     ]
     monkeypatch.setattr(corpora, "read", lambda name: items if name == "tiny" else pytest.fail(name))
     monkeypatch.setattr(Item, "read", lambda item: item.id.encode())
@@ -256,6 +257,13 @@ def test_a_corpus_asks_only_what_its_items_can_answer(corpus):
         "tiny:4": {"ann"},
         "tiny:6": {"a bird"},
     }
+
+
+def test_what_has_no_kind_is_not_asked_its_kind(corpus):
+    assert len(CorpusSource("tiny", wordings(("kind?", "a type of {kind}")))) == 1
+    plain = CorpusSource("tiny", wordings(("kind?", "a type of {kind}"), ("name?", "{concept}")))
+    asked = {s.name: s.messages[0].text for i in range(len(plain)) for s in [plain.sample(i, random.Random(0))]}
+    assert asked["tiny:7"] == "name?"
 
 
 def test_offered_choices_hold_the_right_one(corpus):

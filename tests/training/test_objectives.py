@@ -14,7 +14,7 @@ from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
 from polymodal.parts.base import Features
 from polymodal.training import objectives
-from polymodal.training.objectives import BLANK, FILLER, Step, align, ctc, lm, nearness, objective, tags, words
+from polymodal.training.objectives import BLANK, FILLER, Step, Whole, align, ctc, lm, nearness, objective, tags, words
 from tests.conftest import T5, picture, sound
 
 
@@ -130,6 +130,35 @@ def test_ctc_of_an_example_depends_on_its_batch_only_through_the_words_offered(c
         together = ctc(step_of(composition, one, two)).each
         alone = torch.cat([ctc(step_of(composition, one)).each, ctc(step_of(composition, two)).each])
     assert torch.allclose(together, alone, rtol=1e-4)
+
+
+def test_ctc_tells_what_is_said_from_what_nobody_said(composition, monkeypatch):
+    """A sound that comes near a word which is in no transcript of the step pays for it, and one that does not pays little."""
+    conversation = spoken(1.0, "the quick brown fox")
+    said = embeddings(composition, "the quick brown fox").repeat_interleave(2, 0)
+    step = step_of(composition, conversation, features=[said])
+    known = torch.cat([step.token(BLANK), step.vocabulary(torch.cat(step.answers))])
+    strange = composition.model.backbone.embed(step.strangers(known, objectives.STRANGERS))
+    near = said + 0.5 * (strange[0] - said)
+    price = {}
+    for name, x in (("said", said), ("near", near)):
+        with monkeypatch.context() as without:
+            without.setattr(objectives, "STRANGERS", 0)
+            alone = ctc(step_of(composition, conversation, features=[x])).each.item()
+        price[name] = ctc(step_of(composition, conversation, features=[x])).each.item() - alone
+    assert price["near"] > 2 * price["said"]
+    assert price["near"] > 1
+
+
+def test_strangers_are_the_same_in_all_micro_batches_of_a_step_and_others_in_the_next(composition):
+    one, two = spoken(1.0, "red red"), spoken(2.2, "the quick brown fox")
+    whole = Whole.of([step_of(composition, c).batch for c in (one, two)], ["ctc"])
+    drawn = []
+    for conversations, shared in (([one], whole), ([two], whole), ([one, two], None), ([one], None)):
+        step = step_of(composition, *conversations)
+        step.whole = shared or Whole.of([step.batch], ["ctc"])
+        drawn.append(step.strangers(torch.tensor([0]), 40).tolist())
+    assert drawn[0] == drawn[1] == drawn[2] != drawn[3]
 
 
 def test_align_wants_position_j_to_be_token_j_and_the_filler_behind(composition):

@@ -52,8 +52,14 @@ class ClassFeatures:
     names: list[str]
     kinds: list[str]
 
-    def draw(self, index: int, rng: random.Random) -> Tensor:
-        """One feature [1, De] that the classifier calls `names[index]`, about as surely as it is about photographs."""
+    def draw(self, index: int, rng: random.Random, cells: int = 0) -> Tensor:
+        """Features [1 + cells, De] that the classifier calls `names[index]`, about as surely as it is about photographs: of
+        the whole picture, and of each of its cells, drawn anew."""
+        import torch
+
+        return torch.stack([self._one(index, rng) for _ in range(1 + cells)])
+
+    def _one(self, index: int, rng: random.Random) -> Tensor:
         a, b = (self.base[rng.randrange(len(self.base))] for _ in range(2))
         share = rng.random()
         x = share * a + (1 - share) * b  # between two pictures
@@ -61,7 +67,7 @@ class ClassFeatures:
         own = logits[index].clone()
         logits[index] = float("-inf")
         distance = (logits.max() - own + rng.uniform(*MARGIN)).clamp(min=0)
-        return (x + distance * self.directions[index]).clamp(min=0)[None]  # features are behind a ReLU
+        return (x + distance * self.directions[index]).clamp(min=0)  # features are behind a ReLU
 
 
 def classes() -> list[tuple[int, str, str]]:

@@ -32,13 +32,14 @@ from polymodal.corpora.concepts import concept, exclusions
 from polymodal.corpora.items import Item
 from polymodal.errors import DataError
 
-VERSION = 1
+VERSION = 2
 SEED = 29
 ASSETS = ("wordnet", *voices.ASSETS)
 SHARES = {  # of the training sentences; Kokoro is forty times slower than Flite
     **{"joe": 1500, "slt": 900, "rms": 900, "kal16": 900},
     **{"jf_alpha": 150, "jf_gongitsune": 150, "jf_nezumi": 150, "jf_tebukuro": 150},
 }
+MORE = {"joe": 1500, "slt": 1800, "rms": 1800, "kal16": 1800}  # training sentences chosen after what is tested
 VAL, TEST = 60, 240  # of known words, and again of unseen words
 PATTERNS = 120  # of the TEST of known words
 KNOWN = 3  # times a word of a known-words sentence occurs in training, at least
@@ -70,12 +71,13 @@ class Utterance:
 def jobs(folders: Mapping[str, Path]) -> list[Job]:
     """Jobs of at most CHUNK recordings of one voice and split. `folders`: of ASSETS."""
     speakers = {name: voices.voice(name, folders) for name in (*SHARES, *voices.HELD_OUT)}
-    grouped: dict[tuple[str, str], list[Item]] = {}
+    first = sum(SHARES.values()) + 2 * (VAL + TEST)
+    grouped: dict[tuple[str, str, bool], list[Item]] = {}
     for number, utterance in enumerate(choose(folders["wordnet"])):
-        key = (utterance.split, utterance.voice)
+        key = (utterance.split, utterance.voice, number >= first)  # a seed belongs to a chunk: later ones leave it alone
         grouped.setdefault(key, []).append(_item(number, utterance, speakers[utterance.voice]))
     found: list[Job] = []
-    for (_, name), items in grouped.items():
+    for (_, name, _), items in grouped.items():
         for start in range(0, len(items), CHUNK):
             chunk = items[start : start + CHUNK]
             seed = SEED + len(found)
@@ -101,18 +103,19 @@ def choose(folder: Path) -> list[Utterance]:
     said = _novel((text for text in rest if known.issuperset(wordnet.words(text))), taken)[: VAL + TEST - PATTERNS]
     unseen = _novel(strange, taken)[: VAL + TEST]
     pattern = [s.text for s in patterns if s.split == "test" and s.tag == "known-words"][:PATTERNS]
-    wanted = (sum(SHARES.values()), VAL + TEST - PATTERNS, VAL + TEST, PATTERNS)
-    if (len(train), len(said), len(unseen), len(pattern)) != wanted:
-        raise DataError(f"corpus utterances: only {len(train)} + {len(said)} + {len(unseen)} sentences in {folder}")
-
-    speakers = [name for name, share in SHARES.items() for _ in range(share)]
+    held_out = {near for text in (*said, *unseen, *pattern) for near in sentences.neighbours(text)}
+    more = [text for text in rest if held_out.isdisjoint(sentences.neighbours(text))][: sum(MORE.values())]
+    found = (len(train), len(said), len(unseen), len(pattern), len(more))
+    if found != (sum(SHARES.values()), VAL + TEST - PATTERNS, VAL + TEST, PATTERNS, sum(MORE.values())):
+        raise DataError(f"corpus utterances: only {' + '.join(map(str, found))} sentences in {folder}")
     return [
-        *(Utterance(text, "train", KNOWN_EXAMPLE, name) for text, name in zip(train, speakers, strict=True)),
+        *_shared(train, SHARES),
         *_dealt(said[:VAL], "val", KNOWN_EXAMPLE, tuple(SHARES)),
         *_dealt(unseen[:VAL], "val", UNSEEN_EXAMPLE, tuple(SHARES)),
         *_dealt(pattern, "test", ("known-words", "pattern"), voices.HELD_OUT),
         *_dealt(said[VAL:], "test", KNOWN_EXAMPLE, voices.HELD_OUT),
         *_dealt(unseen[VAL:], "test", UNSEEN_EXAMPLE, voices.HELD_OUT),
+        *_shared(more, MORE),
     ]
 
 
@@ -161,6 +164,12 @@ def _novel(texts: Iterable[str], taken: Collection[tuple[str, ...]]) -> list[str
             known |= near
             found.append(text)
     return found
+
+
+def _shared(texts: Sequence[str], shares: Mapping[str, int]) -> list[Utterance]:
+    """Training sentences: so many of the texts by each voice, one after the other."""
+    speakers = [name for name, share in shares.items() for _ in range(share)]
+    return [Utterance(text, "train", KNOWN_EXAMPLE, name) for text, name in zip(texts, speakers, strict=True)]
 
 
 def _dealt(texts: Sequence[str], split: Split, tags: Tags, speakers: Sequence[str]) -> list[Utterance]:

@@ -85,6 +85,13 @@ class Step:
         apart must not depend on how a step is cut into micro-batches."""
         return torch.unique(torch.cat([torch.tensor(self.whole.vocabulary, device=extra.device, dtype=extra.dtype), extra]))
 
+    def strangers(self, known: Tensor, n: int) -> Tensor:
+        """At most n ids that are none of `known`, drawn anew in each step and alike in all its micro-batches."""
+        size = self.model.backbone.lm.get_input_embeddings().num_embeddings
+        generator = torch.Generator().manual_seed(sum(self.whole.vocabulary))
+        ids = torch.randint(size, (n,), generator=generator).unique().to(known.device)
+        return ids[~torch.isin(ids, known)]
+
     @cached_property
     def zero(self) -> Tensor | None:
         """See `MultimodalLM.zero`; None in one process."""
@@ -114,16 +121,19 @@ def lm(step: Step) -> Loss:
 
 
 def ctc(step: Step) -> Loss:
-    """Classes are the tokens of this step's transcripts and a blank, each a Gaussian around its embedding (`nearness`);
-    the blank's is that of a token which no transcript holds. Only the step's tokens, not the whole vocabulary: far
-    cheaper, and enough to rank by. Raises `DataError` for a transcript of more tokens than its sound has positions."""
+    """Classes are the tokens of this step's transcripts, a blank and STRANGERS tokens that nobody said, each a Gaussian
+    around its embedding (`nearness`); the blank's is that of a token which no transcript holds. The whole vocabulary would
+    cost more than the rest of the step; without strangers, words of other steps are never told apart (docs/log.md). Raises
+    `DataError` for a transcript of more tokens than its sound has positions."""
     features = step.only_item("ctc")
     said = torch.cat(step.answers)
     vocabulary = step.vocabulary(said)
     flat = torch.searchsorted(vocabulary, said)
-    table = step.model.backbone.embed(torch.cat([step.token(BLANK), vocabulary])).float()
+    ids = torch.cat([step.token(BLANK), vocabulary])
+    table = step.model.backbone.embed(ids).float()
+    others = step.model.backbone.embed(step.strangers(ids, STRANGERS)).float()
     wide = torch.nn.utils.rnn.pad_sequence([f.float() for f in features], batch_first=True)
-    logp = nearness(wide, table, sharpness=20.0).log_softmax(-1).transpose(0, 1)
+    logp = nearness(wide, torch.cat([table, others]), sharpness=20.0).log_softmax(-1).transpose(0, 1)
     lengths = torch.tensor([len(f) for f in features], device=flat.device)
     sizes = torch.tensor([len(a) for a in step.answers], device=flat.device)
     for name, n, positions in zip(step.batch.names, sizes.tolist(), lengths.tolist(), strict=True):
@@ -210,6 +220,7 @@ def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
     return (x @ table.T - square / 2) / (square.mean() / sharpness)
 
 
+STRANGERS = 2000
 BLANK = "\n"  # what sound between words should be
 
 

@@ -2,6 +2,8 @@
 
 Stacking joins `stack` neighbouring features into one position (SLAM-ASR, arXiv 2402.08846): Whisper's 50 features per
 second become 12.5 positions per second at `stack: 4`. A last incomplete group is filled by repeating its last feature.
+Hours of speech are few: in training, `dropout` and spans that are masked (SpecAugment, arXiv 1904.08779) keep a projector
+from learning its recordings by heart.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from polymodal.parts.base import Features, InputProjector
 from polymodal.parts.input_projectors.standardize import Standardize
 
 Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class MLP(InputProjector):
-    """`depth` linear layers with GELU between, `hidden` (or D) wide inside. `norm` standardises the features first."""
+    """`depth` linear layers with GELU between, `hidden` (or D) wide inside. `norm` standardises the features first. In
+    training only: `dropout` in front of every layer, and about `mask` of the positions, two in a row, see nothing."""
 
     def __init__(
         self,
@@ -29,9 +33,11 @@ class MLP(InputProjector):
         hidden: Positive | None = None,
         stack: Positive = 1,
         norm: bool = False,
+        dropout: Share = 0.0,
+        mask: Share = 0.0,
     ) -> None:
         super().__init__()
-        self.stack, self.normed = stack, norm
+        self.stack, self.normed, self.dropout, self.mask = stack, norm, dropout, mask
         widths = [width_in * stack, *[hidden or width_out] * (depth - 1), width_out]
         self.norm = Standardize(widths[0]) if norm else nn.Identity()
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
@@ -42,8 +48,12 @@ class MLP(InputProjector):
     def forward(self, features: Features) -> list[Tensor]:
         stacked = [self._stack(x) for x in features.tokens]
         x = self.norm(torch.cat(stacked))  # one 2-D product for the whole batch: M x [N', De*stack] -> [sum N', ...]
+        if self.training and self.mask:
+            hidden = torch.rand(len(x), device=x.device) < self.mask / 2
+            x = x.masked_fill((hidden | hidden.roll(1)).unsqueeze(1), 0)
         for i, layer in enumerate(self.layers):
-            x = layer(nn.functional.gelu(x) if i else x)
+            x = nn.functional.gelu(x) if i else x
+            x = layer(nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x)
         return list(x.split([len(s) for s in stacked]))
 
     def _stack(self, x: Tensor) -> Tensor:  # [N, De] -> [N', De * stack]

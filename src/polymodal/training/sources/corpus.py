@@ -9,7 +9,7 @@ from typing import Any
 from polymodal.content import Part, assistant, user
 from polymodal.corpora.grammar import with_article
 from polymodal.corpora.items import SIDE, Box
-from polymodal.corpora.kinds import choices, kind
+from polymodal.corpora.kinds import UNKNOWN, choices, kind
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.training.data import Sample
 from polymodal.training.sources.templates import Template, validated
@@ -94,7 +94,8 @@ class CorpusSource:
     @staticmethod
     def _fields(item: Any) -> dict[str, Any]:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
-        shown = kind(item) if item.modality == "image" else None
+        shown = kind(item) if item.modality == "image" else UNKNOWN
+        shown = None if shown == UNKNOWN else shown  # "a type of thing" teaches to say nothing
         cells = "\n".join(grid(item.boxes)) if item.boxes else None
         return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept), "cells": cells}
 
