@@ -211,3 +211,28 @@ def test_checkpointing_is_refused_where_there_is_none(tokenizer_folder, monkeypa
     monkeypatch.setattr(type(backbone.lm), "supports_gradient_checkpointing", False)
     with pytest.raises(RecipeError, match="'llama' backbone has no gradient checkpointing"):
         backbone.checkpoint(True)
+
+
+@pytest.mark.parametrize("asked", ["packing", "shares_prefix"])
+def test_trying_a_backbone_out_changes_nothing_in_the_middle_of_training(asked, tokenizer_folder):
+    """Where layers of a frozen backbone look as if they trained, and an adapter's dropout in one of them does."""
+    backbone = Backbone(config=dict(LLAMA), tokenizer=tokenizer_folder).requires_grad_(False).eval()
+    backbone.checkpoint(True)
+    backbone.lm.model.layers[1].mlp.train()
+    modes = [module.training for module in backbone.modules()]
+    state = torch.get_rng_state()
+    assert getattr(backbone, asked)
+    assert [module.training for module in backbone.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("asked", ["packing", "shares_prefix"])
+def test_a_backbone_is_tried_out_in_the_precision_of_its_weights(asked, tokenizer_folder):
+    """Products rounded to bfloat16 could pass for examples that mix, or hide that they do."""
+    backbone = Backbone(config=dict(LLAMA), tokenizer=tokenizer_folder)
+    states = []
+    backbone.lm.base_model.layers[0].mlp.register_forward_hook(lambda module, given, out: states.append(out))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert getattr(backbone, asked)
+    assert {out.dtype for out in states} == {torch.float32}
+    assert not any(out.requires_grad for out in states)

@@ -168,3 +168,16 @@ def test_a_cache_of_features_does_not_change_what_a_resumed_run_ends_in(model, d
     assert not differing(weights(train(parts).model), expected)
     warm = train_recipe(raw_recipe(model, tmp_path / "c", data, *stages(), cache=str(tmp_path / "cache-a")))
     assert not differing(weights(train(warm).model), expected)
+
+
+def test_a_stage_after_one_with_checkpointing_runs_alike_whether_or_not_it_was_resumed(model, data, tmp_path):
+    """What is frozen beside what learns has no dropout in either."""
+
+    def recipe(name):
+        partly = {"inputs.*.projector.*": 1e-3, "backbone.*.layers.1.*": 1e-3}
+        stages = stage("first", checkpointing=True, steps=2), stage("second", train=partly, steps=3)
+        return train_recipe(raw_recipe(model, tmp_path / name, data, *stages, save_every=1))
+
+    whole = weights(train(recipe("whole")).model)
+    train_until(recipe("resumed"), "second", 2)
+    check_equal(recipe("resumed"), (whole, state_of(tmp_path / "whole")))

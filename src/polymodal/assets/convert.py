@@ -156,6 +156,13 @@ def moving_emoji(kept: Path, ready: Path) -> None:
     moving_emoji.moving_emoji(kept, ready)
 
 
+def kicad_models(kept: Path, ready: Path) -> None:
+    """A few parts of each of KiCad's families; see kicad_models.py."""
+    from polymodal.assets import kicad_models
+
+    kicad_models.kicad_models(kept, ready)
+
+
 def qt_resources(kept: Path, ready: Path) -> None:
     """The files inside Qt's resource files; see qt_resources.py."""
     from polymodal.assets import qt_resources
@@ -178,6 +185,7 @@ CONVERTERS = {
     "gguf-to-transformers": Converter(gguf_to_transformers),
     "efficientnet-lite": Converter(efficientnet_lite),
     "imagenet-labels": Converter(imagenet_labels),
+    "kicad-models": Converter(kicad_models),
     "moving-emoji": Converter(moving_emoji),
     "qt-resources": Converter(qt_resources),
     "watch-motion": Converter(watch_motion),

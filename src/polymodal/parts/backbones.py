@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -102,7 +103,8 @@ class Backbone(nn.Module):
 
     @functools.cached_property
     def shares_prefix(self) -> bool:
-        return self._positions and not self.seq2seq and prefix.possible(self.lm)
+        with _aside(self.lm):
+            return self._positions and not self.seq2seq and prefix.possible(self.lm)
 
     @functools.cached_property
     def packing(self) -> Literal["positions", "mask"]:
@@ -116,22 +118,19 @@ class Backbone(nn.Module):
         if getattr(self.lm.config, "sliding_window", None) is None:  # one mask for all layers would open the windows
             ways += ("mask",)
         for way in ways if self._positions and not self.seq2seq else ():
-            if self._keeps_apart(way):
-                return way
+            with _aside(self.lm):
+                if self._keeps_apart(way):
+                    return way
         kind = self.lm.config.model_type
         raise RecipeError(f"packing is not exact with a '{kind}' backbone, whose examples would mix: remove 'packing'")
 
-    @torch.no_grad()
     def _keeps_apart(self, way: Literal["positions", "mask"]) -> bool:
         """Whether the states of packed examples are those of the examples alone, to rounding."""
-        training, random = self.lm.training, torch.Generator().manual_seed(0)
-        self.lm.eval()
         table = self.lm.get_input_embeddings()
-        ids = torch.randint(table.num_embeddings, (1, 12), generator=random).to(self.lm.device)
+        ids = torch.randint(table.num_embeddings, (1, 12), generator=torch.Generator().manual_seed(0)).to(self.lm.device)
         places = torch.tensor([[*range(5), *range(7)]], device=self.lm.device)
         together = self._packed(table(ids), places, way)
         alone = [self.hidden(table(part), torch.ones_like(part)) for part in (ids[:, :5], ids[:, 5:])]
-        self.lm.train(training)
         expected = torch.cat(alone, 1)
         return bool((together - expected).abs().max() <= torch.finfo(expected.dtype).eps ** 0.5 * expected.abs().max())
 
@@ -150,7 +149,8 @@ class Backbone(nn.Module):
 
         By transformers' own switch, whose layers look at it only in training mode. A frozen backbone runs in inference mode
         (no dropout), and gradients still pass through it to a projector: its layers look as if they trained, and run as if
-        not. Call it after `train` or `eval`. Raises `RecipeError` for a family without the switch.
+        not. Turn it on after `train` or `eval`, and off before: off, the whole backbone is in the mode that `lm` is in. Raises
+        `RecipeError` for a family without the switch.
         """
         from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -182,6 +182,20 @@ class Backbone(nn.Module):
         if not self.seq2seq:
             return shell(inputs_embeds=given, use_cache=False).logits[0]
         return shell(encoder_outputs=(given,), decoder_inputs_embeds=given, use_cache=False).logits[0]
+
+
+@contextmanager
+def _aside(lm: Any) -> Iterator[None]:
+    """To try something out in the middle of anything: inference in the precision of the weights, after which every module is
+    in the mode it was in. They need not be in one mode: frozen layers, adapters that learn, layers that only pose."""
+    modes = [(module, module.training) for module in lm.modules()]
+    with torch.no_grad(), torch.autocast(lm.device.type, enabled=False):
+        lm.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
 
 def _in_inference(layer: nn.Module, checkpoint: Callable[..., Any], run: Callable[..., Any], *args: Any) -> Any:

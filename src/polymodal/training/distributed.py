@@ -88,6 +88,12 @@ class Processes:
             model.backbone.shares_prefix = False
         losses.to(self.device)
 
+    def autocast(self, precision: Literal["fp32", "bf16"]) -> torch.autocast:
+        """Around a forward pass. With `bf16`, products are in bfloat16. The copies of weights that they take are kept to its
+        end for a weight that is used again, except of slices: a copy of each is the whole model in every process."""
+        kind = self.device.type
+        return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16", cache_enabled=not self.sharded)
+
     def wrap(self, losses: nn.Module) -> nn.Module:
         """The module to call in a stage, once it is settled which parameters learn."""
         self.accelerator.free_memory()  # and with it the stage before

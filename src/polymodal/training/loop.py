@@ -84,7 +84,7 @@ def train(
     processes = Processes(run.parallel)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
-    autocast = torch.autocast(processes.device.type, torch.bfloat16, enabled=run.precision == "bf16")
+    autocast = processes.autocast(run.precision)
     composition = Composition(compose(recipe.model), recipe.model.model_copy(deep=True))  # stages add adapters to it
     model = composition.model
     if run.init_from is not None:
@@ -136,6 +136,7 @@ def train(
         objectives.minimise(stage.objectives)
         losses = processes.wrap(objectives)
         mix = Mix({name: sources[name] for name in stage.data}, stage.data, seed=run.seed + 1000 * index)
+        model.backbone.checkpoint(False)  # the stage before's, first: taking it off puts whole layers into one mode
         losses.train()
         _freeze_statistics(model)
         model.backbone.checkpoint(stage.checkpointing)
