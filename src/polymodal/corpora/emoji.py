@@ -97,24 +97,34 @@ def _one(make: partial[bytes]) -> Iterator[bytes]:
 
 
 def _item(corpus: str, vendor: str, entry: dict[str, Any]) -> Item:
-    key = concept(entry["label"])
-    split = split_of(key)
+    shared = described(entry)
+    if vendor == HELD_OUT:
+        shared["split"] = "held-out"
     return Item(
         id=f"{vendor}-{entry['key']}",
         modality="image",
         file=f"{vendor}/{entry['key']}.png",
-        caption=entry["label"],
-        concept=key,
-        category=of_emoji(entry["label"], entry["subgroup"]),
-        tags=entry["tags"],
-        group=entry["group"],
-        subgroup=entry["subgroup"],
         source=corpus,
         vendor=vendor,
         licence=VENDORS[vendor].licence,
-        split="held-out" if vendor == HELD_OUT else split,
-        concept_split=split,
+        **shared,
     )
+
+
+def described(entry: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an item that follow from which emoji it is. `entry`: one of `labels`."""
+    key = concept(entry["label"])
+    split = split_of(key)
+    return {
+        "caption": entry["label"],
+        "concept": key,
+        "category": of_emoji(entry["label"], entry["subgroup"]),
+        "tags": entry["tags"],
+        "group": entry["group"],
+        "subgroup": entry["subgroup"],
+        "split": split,
+        "concept_split": split,
+    }
 
 
 def labels(emojibase: Path) -> Iterator[dict[str, Any]]:

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from polymodal.corpora import emoji, pictures
 from polymodal.corpora.building import Job
-from polymodal.corpora.categories import of_emoji
-from polymodal.corpora.concepts import concept, split_of
 from polymodal.corpora.items import QA, Item
 from polymodal.errors import DataError, MediaError
 from polymodal.media.image import load_image
@@ -51,25 +49,16 @@ def jobs(folders: Mapping[str, Path]) -> list[Job]:
 
 
 def _item(entry: dict[str, Any], state: str) -> Item:
-    key = concept(entry["label"])
-    split = split_of(key)
     asked = QA(ask="Does it move or stand still?", answer=state, type="motion", options=["moving", "still"])
     return Item(
         id=f"{state}-{entry['key']}",
         modality="video",
         file=f"{state}/{entry['key']}.mp4",
-        caption=entry["label"],
-        concept=key,
-        category=of_emoji(entry["label"], entry["subgroup"]),
-        tags=entry["tags"],
-        group=entry["group"],
-        subgroup=entry["subgroup"],
         source="moving-emoji",
         vendor="fluent-3d",
         licence=LICENCE,
-        split=split,
-        concept_split=split,
         questions=[asked],
+        **emoji.described(entry),
     )
 
 
