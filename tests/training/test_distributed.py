@@ -9,6 +9,9 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
+from polymodal.errors import RecipeError
+from polymodal.model.config import model_recipe
+from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.training.distributed import Processes
 
 WIDTH = 24
@@ -50,3 +53,31 @@ def test_autocast_holds_copies_of_weights_only_where_each_process_holds_the_weig
 def test_products_of_a_run_in_float32_are_in_float32():
     with Processes("ddp").autocast("fp32"):
         assert nn.Linear(WIDTH, WIDTH)(torch.ones(1, WIDTH)).dtype == torch.float32
+
+
+@pytest.fixture(scope="module")
+def half(tiny_recipe) -> MultimodalLM:
+    """A backbone in bfloat16 with projectors in float32."""
+    raw = tiny_recipe()
+    raw["model"]["backbone"]["dtype"] = "bfloat16"
+    return compose(model_recipe(raw))
+
+
+def chosen(model: MultimodalLM, *names: str) -> MultimodalLM:
+    model.requires_grad_(False)
+    for name in names:
+        model.get_submodule(name).requires_grad_(True)
+    return model
+
+
+def test_slices_of_two_dtypes_that_learn_together_are_refused_before_training(half):
+    """FSDP2 itself says so at the first step, or when the second stage begins."""
+    sliced, whole = Processes("fsdp2"), Processes("ddp")
+    sliced.sharded = True
+    model = chosen(half, "backbone", "inputs.image.projector")
+    with pytest.raises(RecipeError, match="stage 'two' trains weights of bfloat16 and float32 together.*dtype 'float32'"):
+        sliced.require_uniform("two", model)
+    whole.require_uniform("two", model)
+    # Each layer is exchanged on its own.
+    sliced.require_uniform("two", chosen(half, "backbone.lm.model.layers", "inputs.image.projector"))
+    sliced.require_uniform("two", chosen(half, "inputs.image.projector"))

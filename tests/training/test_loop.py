@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import multiprocessing
 
 import pytest
 import torch
@@ -214,3 +215,12 @@ def test_a_killed_run_repeats_no_row_of_its_log(tiny_recipe, data, tmp_path):
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
     train(one)
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_that_is_broken_off_leaves_no_worker(tiny_recipe, data, tmp_path):
+    """Which would prepare all that was asked of it for later steps, and keep a program from ending until it has."""
+    told = recipe(tiny_recipe(), tmp_path / "run", data, stage(), workers=1)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        train(told, stop=lambda: True)
+    assert set(multiprocessing.active_children()) == before

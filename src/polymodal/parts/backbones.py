@@ -149,8 +149,8 @@ class Backbone(nn.Module):
 
         By transformers' own switch, whose layers look at it only in training mode. A frozen backbone runs in inference mode
         (no dropout), and gradients still pass through it to a projector: its layers look as if they trained, and run as if
-        not. Turn it on after `train` or `eval`, and off before: off, the whole backbone is in the mode that `lm` is in. Raises
-        `RecipeError` for a family without the switch.
+        not. Turn it on after `train` or `eval`, and off before: off, the whole backbone is in the mode that `lm` is in.
+        Raises `RecipeError` for a family without the switch.
         """
         from transformers.modeling_layers import GradientCheckpointingLayer
 
@@ -186,8 +186,8 @@ class Backbone(nn.Module):
 
 @contextmanager
 def _aside(lm: Any) -> Iterator[None]:
-    """To try something out in the middle of anything: inference in the precision of the weights, after which every module is
-    in the mode it was in. They need not be in one mode: frozen layers, adapters that learn, layers that only pose."""
+    """To try something out in the middle of anything: inference in the precision of the weights, after which every module
+    is in the mode it was in. They need not be in one mode: frozen layers, adapters that learn, layers that only pose."""
     modes = [(module, module.training) for module in lm.modules()]
     with torch.no_grad(), torch.autocast(lm.device.type, enabled=False):
         lm.eval()

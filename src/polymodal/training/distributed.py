@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM
 
 T = TypeVar("T")
@@ -68,6 +69,20 @@ class Processes:
         """Until every process has come here."""
         self.accelerator.wait_for_everyone()
 
+    def require_uniform(self, stage: str, model: MultimodalLM) -> None:
+        """Raises `RecipeError` if a `stage`, whose weights alone ask for a gradient, trains weights of different dtypes in
+        one of FSDP2's units: their gradients are exchanged as one tensor."""
+        rest = {parameter for parameter in model.parameters() if parameter.requires_grad}
+        for unit in [*_layers(model), model] if self.sharded else ():
+            own = rest.intersection(unit.parameters())
+            rest -= own
+            dtypes = sorted(str(dtype).removeprefix("torch.") for dtype in {parameter.dtype for parameter in own})
+            if len(dtypes) > 1:
+                raise RecipeError(
+                    f"stage '{stage}' trains weights of {' and '.join(dtypes)} together, which parallel 'fsdp2' cannot: "
+                    "use a backbone with dtype 'float32', or train the backbone's layers only"
+                )
+
     def place(self, losses: nn.Module, model: MultimodalLM, learning: set[str]) -> None:
         """Move `losses`, which holds the model, to this process's device; with `fsdp2`, slice it. `learning`: the names of
         the parameters that some stage trains."""
@@ -80,8 +95,7 @@ class Processes:
             for name, part in model.modalities.items():
                 if not any(parameter.startswith(f"inputs.{name}.encoder.") for parameter in learning):
                     whole.update(part.encoder.parameters())
-            names = model.backbone.lm._no_split_modules or ()  # what transformers calls a layer of this family
-            for layer in [module for module in model.backbone.lm.modules() if type(module).__name__ in names]:
+            for layer in _layers(model):
                 fully_shard(layer, mesh=mesh)
             fully_shard(losses, mesh=mesh, ignored_params=whole)
             # Each layer is gathered by all processes at once, so all have to run it equally often, whatever they hold.
@@ -89,8 +103,8 @@ class Processes:
         losses.to(self.device)
 
     def autocast(self, precision: Literal["fp32", "bf16"]) -> torch.autocast:
-        """Around a forward pass. With `bf16`, products are in bfloat16. The copies of weights that they take are kept to its
-        end for a weight that is used again, except of slices: a copy of each is the whole model in every process."""
+        """Around a forward pass. With `bf16`, products are in bfloat16. The copies of weights that they take are kept to
+        its end for a weight that is used again, except of slices: all copies are the whole model in every process."""
         kind = self.device.type
         return torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16", cache_enabled=not self.sharded)
 
@@ -117,6 +131,11 @@ class Processes:
         yield
         if self.sharded:
             losses.reshard()  # type: ignore[operator]
+
+
+def _layers(model: MultimodalLM) -> list[nn.Module]:
+    names = model.backbone.lm._no_split_modules or ()  # what transformers calls a layer of this family
+    return [module for module in model.backbone.lm.modules() if type(module).__name__ in names]
 
 
 def skeleton(model: M) -> M:

@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,60 +123,60 @@ def train(
     log = Log(folder, stages, on_log, run.tensorboard, processes)
     evaluations = Evaluations(recipe.evaluate, recipe.data, composition, folder, log)
     trained: set[str] = set()
-    for index, stage in enumerate(stages):
-        adapt(model, composition.recipe, stage, run.seed + index)
-        groups = select(model, stage.train, stage.peft)
-        trained |= {name for name, parameter in peft.named_parameters(model).items() if parameter.requires_grad}
-        if index < progress.stage:
-            continue
-        if index > progress.stage:
-            progress, place = state.Progress(stage=index, seconds=progress.seconds), None
-        optimizer = torch.optim.AdamW(decaying(groups, stage.weight_decay))
-        if place is not None:
-            state.restore_optimizer(place, model, optimizer)
-        objectives.minimise(stage.objectives)
-        losses = processes.wrap(objectives)
-        mix = Mix({name: sources[name] for name in stage.data}, stage.data, seed=run.seed + 1000 * index)
-        model.backbone.checkpoint(False)  # the stage before's, first: taking it off puts whole layers into one mode
-        losses.train()
-        _freeze_statistics(model)
-        model.backbone.checkpoint(stage.checkpointing)
-        started = time.perf_counter() - progress.seconds
-        for step in Loader(composition, stage, mix, progress, renderer, processes):
-            begun = time.perf_counter()
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * rate(stage, progress.step)
-            whole = Whole.joined(processes.gather(Whole.of([micro.batch for micro in step], stage.objectives)))
-            done: list[tuple[Tensor, Sums]] = []
-            for i, micro in enumerate(step):
-                # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
-                torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
-                with processes.accumulating(losses, last=i == len(step) - 1):
-                    with autocast:
-                        loss, sums = losses(micro.batch, whole)
-                    if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
-                        processes.accelerator.backward(loss * processes.world)  # gradients are averaged over processes
-                done.append((loss.detach(), sums))
-            norm = full(processes.accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip))
-            _require_finite(norm, done, step, stage, progress, folder, processes)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            progress.step += 1
-            progress.seconds = time.perf_counter() - started
-            log.add(*_joined(step, done), float(norm), time.perf_counter() - begun)
-            if progress.step % run.log_every == 0 or progress.step == stage.length:
-                log.write(stage, progress, optimizer.param_groups[0]["lr"])
-            with processes.gathered(objectives):
-                evaluations.run(stage, progress, cache)
-            stopped = any(processes.gather(stop is not None and stop()))
-            if progress.step % run.save_every == 0 or progress.step == stage.length or stopped:
-                if cache is not None:  # before the checkpoint: a resumed run finds what the steps before it encoded
-                    cache.flush()
-                with log.paused():
-                    state.save(folder, model, trained, optimizer, progress, processes)
-            if stopped:
-                raise KeyboardInterrupt
-    renderer.close()
+    with closing(renderer):  # broken off, too: workers would first prepare all that they were asked for
+        for index, stage in enumerate(stages):
+            adapt(model, composition.recipe, stage, run.seed + index)
+            groups = select(model, stage.train, stage.peft)
+            trained |= {name for name, parameter in peft.named_parameters(model).items() if parameter.requires_grad}
+            if index < progress.stage:
+                continue
+            if index > progress.stage:
+                progress, place = state.Progress(stage=index, seconds=progress.seconds), None
+            optimizer = torch.optim.AdamW(decaying(groups, stage.weight_decay))
+            if place is not None:
+                state.restore_optimizer(place, model, optimizer)
+            objectives.minimise(stage.objectives)
+            losses = processes.wrap(objectives)
+            mix = Mix({name: sources[name] for name in stage.data}, stage.data, seed=run.seed + 1000 * index)
+            model.backbone.checkpoint(False)  # the stage before's, first: taking it off puts whole layers into one mode
+            losses.train()
+            _freeze_statistics(model)
+            model.backbone.checkpoint(stage.checkpointing)
+            started = time.perf_counter() - progress.seconds
+            for step in Loader(composition, stage, mix, progress, renderer, processes):
+                begun = time.perf_counter()
+                for group in optimizer.param_groups:
+                    group["lr"] = group["rate"] * rate(stage, progress.step)
+                whole = Whole.joined(processes.gather(Whole.of([micro.batch for micro in step], stage.objectives)))
+                done: list[tuple[Tensor, Sums]] = []
+                for i, micro in enumerate(step):
+                    # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
+                    torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
+                    with processes.accumulating(losses, last=i == len(step) - 1):
+                        with autocast:
+                            loss, sums = losses(micro.batch, whole)
+                        if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
+                            processes.accelerator.backward(loss * processes.world)  # gradients are averaged over processes
+                    done.append((loss.detach(), sums))
+                norm = full(processes.accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip))
+                _require_finite(norm, done, step, stage, progress, folder, processes)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                progress.step += 1
+                progress.seconds = time.perf_counter() - started
+                log.add(*_joined(step, done), float(norm), time.perf_counter() - begun)
+                if progress.step % run.log_every == 0 or progress.step == stage.length:
+                    log.write(stage, progress, optimizer.param_groups[0]["lr"])
+                with processes.gathered(objectives):
+                    evaluations.run(stage, progress, cache)
+                stopped = any(processes.gather(stop is not None and stop()))
+                if progress.step % run.save_every == 0 or progress.step == stage.length or stopped:
+                    if cache is not None:  # before the checkpoint: a resumed run finds what the steps before it encoded
+                        cache.flush()
+                    with log.paused():
+                        state.save(folder, model, trained, optimizer, progress, processes)
+                if stopped:
+                    raise KeyboardInterrupt
     if processes.sharded:
         composition.model = filled(plain, model, keep=processes.main)
     if processes.main:
@@ -215,6 +216,7 @@ def _check(stage: Stage, model: MultimodalLM, recipe: ModelRecipe, cached: bool,
     to this stage."""
     adapt(model, recipe, stage, seed=0)
     select(model, stage.train, stage.peft)
+    processes.require_uniform(stage.name, model)
     if stage.packing is not None:
         _ = model.backbone.packing
     model.backbone.checkpoint(stage.checkpointing)
