@@ -144,6 +144,28 @@ def test_a_page_shows_boxes_questions_recordings_motion_and_text(root, tmp_path)
     assert all(len(look.getcolors(112 * 112)) > 1 for look in looks)
 
 
+def test_points_are_drawn_from_in_front_and_from_above_with_the_nearer_one_on_top(root, tmp_path):
+    from safetensors.numpy import save
+
+    square = np.stack(np.meshgrid(np.linspace(-1, 1, 40), np.linspace(-1, 1, 40)), -1).reshape(-1, 2)
+    red, blue = np.tile((1, 0, 0), (1600, 1)), np.tile((0, 0, 1), (1600, 1))
+    below = np.column_stack((square[:, 0], np.full(1600, -0.5), square[:, 1], blue))
+    above = np.column_stack((square[:, 0], np.full(1600, 0.5), square[:, 1], red))
+    data = save({"points": np.concatenate((above, below)).astype(np.float32)})
+    (tmp_path / "points").write_bytes(data)
+    update = {"modality": "points", "place": Place(str(tmp_path / "points"), 0, len(data))}
+    shown = np.asarray(preview(corpora.read("stamps", root)[0].model_copy(update=update), 160))
+    assert shown.shape == (160, 160, 3)
+    assert (shown[[0, -1, 80], [-1, 0, 0]] == 255).all()  # white around it
+    front, top = ((half[..., 0] > 100) & (half[..., 2] < 50) for half in (shown[:80], shown[80:]))
+    hidden = [(half[..., 2] > 100) & (half[..., 0] < 50) for half in (shown[:80], shown[80:])]
+    assert front.any()
+    assert hidden[0].any()
+    assert np.argwhere(front)[:, 0].mean() < np.argwhere(hidden[0])[:, 0].mean()  # what is above is drawn above
+    assert top.sum() > 2500
+    assert not hidden[1].any()
+
+
 def test_samples_are_the_same_for_the_same_seed(root):
     items = corpora.read("emoji", root)
     chosen = contact_sheet.sample(items, 5)

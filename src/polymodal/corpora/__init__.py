@@ -35,6 +35,7 @@ from polymodal.corpora import (
     motion,
     moving_emoji,
     openclipart,
+    parts3d,
     replies,
     scenes,
     sentences,
@@ -255,6 +256,13 @@ CORPORA = {
         furniture.ASSETS,
         partial(furniture.jobs, "furniture-icons"),
         furniture.VERSION,
+    ),
+    "parts3d": Corpus(
+        "973 electronic parts as points, with what their names say: how many pins, which pitch; split by family",
+        parts3d.ASSETS,
+        parts3d.jobs,
+        parts3d.VERSION,
+        tier="L",
     ),
     "knowledge": Corpus(
         "What a giraffe is and where Kenya lies: meanings of words that the emoji draw, and facts about countries",

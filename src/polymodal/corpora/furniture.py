@@ -95,13 +95,20 @@ def catalogue(text: str) -> Iterator[Model]:
 
 def cloud(file: Path, model: Model) -> Iterator[bytes]:
     """The points of a model in the catalogue `file`, as safetensors. Raises MediaError if it has no surface."""
+    yield encoded(model.model, _meshes(file, model), model.size, model.rotation)
+
+
+def encoded(
+    name: str, meshes: list[trimesh.Trimesh], size: tuple[float, float, float], rotation: tuple[float, ...]
+) -> bytes:
+    """What `sampled` draws, seeded by `name`, as safetensors. Raises MediaError if the meshes have no surface."""
     from safetensors.numpy import save
 
-    points = sampled(_meshes(file, model), model.size, model.rotation, zlib.crc32(model.model.encode()))
+    points = sampled(meshes, size, rotation, zlib.crc32(name.encode()))
     if points is None:
-        raise MediaError(f"{model.model}: a model without a surface")
+        raise MediaError(f"{name}: a model without a surface")
     # One entry only: safetensors writes several in no fixed order.
-    yield save({"points": points}, {"channels": "x y z in m, r g b"})
+    return save({"points": points}, {"channels": "x y z in m, r g b"})
 
 
 def sampled(

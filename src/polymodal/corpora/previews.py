@@ -1,7 +1,7 @@
 """Previews: any item as a picture. Decides what of a recording, a motion or a text the eye can check.
 
-A picture with its boxes, a recording as its waveform, motion as one line per channel, a text as its words. Drawn by Pillow
-alone, so that looking at data needs no more than making it does.
+A picture with its boxes, a recording as its waveform, motion as one line per channel, points from in front and from above,
+a text as its words. Drawn by Pillow alone, so that looking at data needs no more than making it does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+VIEWS = ((30, 25), (0, 90))  # of points: degrees they are turned about the vertical, then tilted towards the viewer
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#8c564b")
 
 
@@ -84,6 +85,40 @@ def _lines(draw: object, channels: np.ndarray, top: int, width: int, height: int
         draw.line(list(zip(xs, ys.tolist(), strict=True)), fill=COLORS[number])
 
 
+def _points(item: Item, side: int) -> Image.Image:
+    """Three quarters from the front, and below it from above, at one scale; what is far is drawn first, and darker."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+    from safetensors.numpy import load
+
+    points = load(item.read())["points"].astype(np.float64)
+    size = np.ptp(points[:, :3], axis=0)
+    points[:, :3] -= points[:, :3].min(0) + size / 2
+    shown = Image.new("RGB", (side, side), "white")
+    draw = ImageDraw.Draw(shown)
+    views = [_seen(points[:, :3], *view) for view in VIEWS]
+    room, radius = np.array((side, side / 2)) * 0.9, side / 160
+    scale = min((room / np.maximum(2 * np.abs(view[:, :2]).max(0), 1e-9)).min() for view in views)
+    for row, view in enumerate(views):
+        depth = (view[:, 2] - view[:, 2].min()) / (np.ptp(view[:, 2]) or 1)
+        colors = (255 * points[:, 3:] * (0.5 + 0.4 * depth[:, None])).astype(int)  # white is seen on white
+        for index in np.argsort(depth):
+            x, y = view[index, :2] * scale + (side / 2, side * (1 + 2 * row) / 4)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colors[index].tolist()))
+    draw.text((2, 0), " x ".join(f"{100 * value:.3g}" for value in size) + " cm", fill="gray")
+    return shown
+
+
+def _seen(places: np.ndarray, turned: float, tilted: float) -> np.ndarray:
+    """[N, 3] of places (x to the right, y up, z to the viewer): to the right, down, and how near, without perspective."""
+    import numpy as np
+
+    a, b = np.radians((turned, tilted))
+    x, y, z = places.T
+    x, z = x * np.cos(a) - z * np.sin(a), x * np.sin(a) + z * np.cos(a)
+    return np.column_stack((x, z * np.sin(b) - y * np.cos(b), y * np.sin(b) + z * np.cos(b)))
+
+
 def _text(item: Item, side: int) -> Image.Image:
     from PIL import Image, ImageDraw
 
@@ -97,5 +132,6 @@ _PREVIEWS: dict[str, Callable[[Item, int], Image.Image]] = {
     "image": _image,
     "audio": _audio,
     "imu": _imu,
+    "points": _points,
     "text": _text,
 }
