@@ -28,7 +28,7 @@ def gradients(composition, cuts, mean_of_means=False):
     size = len(examples) // cuts
     parts = [collate(examples[i : i + size], composition.processor.pad_id) for i in range(0, len(examples), size)]
     losses = Losses(composition.model, {"lm": 1.0})
-    whole = Whole.of(parts, ["lm"])
+    whole = Whole.of(parts, ["lm"], composition.model.backbone)
     for part in parts:
         loss = losses(part)[0] / len(parts) if mean_of_means else losses(part, whole)[0]
         loss.backward()
@@ -46,9 +46,12 @@ def test_gradients_of_eight_of_one_are_those_of_one_of_eight(tiny_recipe):
     assert any((together[name] - wrong[name]).abs().max() > 1e-2 * largest for name in together)
 
 
-@pytest.mark.parametrize("objective", ["lm", "align", "ctc"])
+@pytest.mark.parametrize("objective", ["lm", "align", "words", "ctc"])
 def test_a_run_accumulated_is_the_run(objective, tiny_recipe, data, tmp_path):
     source = "recordings" if objective == "ctc" else "pictures"
+    raw = tiny_recipe()
+    for part in raw["model"]["inputs"].values():
+        part["projector"]["norm"] = True  # running statistics, too
     models = []
     for cuts in (1, 8):
         learn = stage(
@@ -59,7 +62,7 @@ def test_a_run_accumulated_is_the_run(objective, tiny_recipe, data, tmp_path):
             steps=3,
             grouping=1,
         )
-        models.append(train(train_recipe(raw_recipe(tiny_recipe(), tmp_path / str(cuts), data, learn))).model)
+        models.append(train(train_recipe(raw_recipe(raw, tmp_path / str(cuts), data, learn))).model)
     one, eight = map(weights, models)
     assert all(torch.allclose(one[name], eight[name], rtol=1e-3, atol=5e-5) for name in one)
     for a, b in zip(rows_of(tmp_path / "1"), rows_of(tmp_path / "8"), strict=True):

@@ -133,7 +133,9 @@ def test_a_mask_hides_about_its_share_two_positions_at_a_time():
     projector = build("projector", INPUT_PROJECTORS, {"kind": "mlp", "mask": 0.2}, IN, OUT).train()
     torch.manual_seed(0)
     (out,) = projector(Features([torch.randn(4000, IN)]))
-    nothing = projector.layers[1](torch.nn.functional.gelu(projector.layers[0].bias))  # what a position that sees nothing says
+    nothing = projector.layers[1](
+        torch.nn.functional.gelu(projector.layers[0].bias)
+    )  # what a position that sees nothing says
     hidden = torch.isclose(out, nothing, atol=1e-6).all(1)
     assert 0.15 < hidden.float().mean() < 0.23
     alone = hidden[1:-1] & ~hidden[:-2] & ~hidden[2:]

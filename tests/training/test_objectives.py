@@ -133,7 +133,7 @@ def test_ctc_of_an_example_depends_on_its_batch_only_through_the_words_offered(c
 
 
 def test_ctc_tells_what_is_said_from_what_nobody_said(composition, monkeypatch):
-    """A sound that comes near a word which is in no transcript of the step pays for it, and one that does not pays little."""
+    """A sound that comes near a word which is in no transcript of the step pays for it; one that does not pays little."""
     conversation = spoken(1.0, "the quick brown fox")
     said = embeddings(composition, "the quick brown fox").repeat_interleave(2, 0)
     step = step_of(composition, conversation, features=[said])
@@ -152,11 +152,11 @@ def test_ctc_tells_what_is_said_from_what_nobody_said(composition, monkeypatch):
 
 def test_strangers_are_the_same_in_all_micro_batches_of_a_step_and_others_in_the_next(composition):
     one, two = spoken(1.0, "red red"), spoken(2.2, "the quick brown fox")
-    whole = Whole.of([step_of(composition, c).batch for c in (one, two)], ["ctc"])
+    whole = Whole.of([step_of(composition, c).batch for c in (one, two)], ["ctc"], composition.model.backbone)
     drawn = []
     for conversations, shared in (([one], whole), ([two], whole), ([one, two], None), ([one], None)):
         step = step_of(composition, *conversations)
-        step.whole = shared or Whole.of([step.batch], ["ctc"])
+        step.whole = shared or Whole.of([step.batch], ["ctc"], composition.model.backbone)
         drawn.append(step.strangers(torch.tensor([0]), 40).tolist())
     assert drawn[0] == drawn[1] == drawn[2] != drawn[3]
 
@@ -240,8 +240,10 @@ def test_words_weighs_every_example_alike_however_many_words_it_has(composition)
 
 
 def test_words_without_a_word_is_refused_by_name(composition):
+    step = step_of(composition, shown(1, "\n\n"))
+    step.whole = Whole.of([step.batch], ["words"], composition.model.backbone)
     with pytest.raises(DataError, match="row 0: objective 'words'"):
-        words(step_of(composition, shown(1, "\n\n")))
+        words(step)
 
 
 @pytest.fixture(scope="module")

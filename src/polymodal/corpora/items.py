@@ -6,7 +6,8 @@
     <root>/corpora/NAME/manifest.json     counts, builder version, digests of the shards and of the assets it was built from
 
 Drawings are PNG, RGB, 224 x 224 pixels; maps and pictures with questions are PNG of their own size; recordings are FLAC,
-mono, 16,000 samples per second; motion is safetensors, [T, C] in SI units, with rate, units and channels in its metadata.
+mono, 16,000 samples per second; motion is safetensors, [T, C] in SI units, with rate, units and channels in its metadata;
+points are safetensors, [1024, 6]: metres and colour.
 """
 
 from __future__ import annotations

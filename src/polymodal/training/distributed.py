@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM
+from polymodal.parts.input_projectors.standardize import Standardize
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -112,6 +113,17 @@ class Processes:
         """The module to call in a stage, once it is settled which parameters learn."""
         self.accelerator.free_memory()  # and with it the stage before
         return losses if self.sharded else self.accelerator.prepare_model(losses)
+
+    @contextmanager
+    def step(self, model: MultimodalLM) -> Iterator[None]:
+        """Around a step: running statistics stand still in it, and then learn what all processes have seen in all of its
+        micro-batches, so that it does not matter how it was cut."""
+        running = [module for module in model.modules() if isinstance(module, Standardize) and module.training]
+        for module in running:
+            module.hold()
+        yield
+        for module in running:
+            module.learn(self.accelerator.reduce(module.held))
 
     @contextmanager
     def accumulating(self, losses: nn.Module, last: bool) -> Iterator[None]:

@@ -58,7 +58,7 @@ class Losses(nn.Module):
 
     def forward(self, batch: Batch, whole: Whole | None = None) -> tuple[Tensor, Sums]:
         """(what the batch adds to the loss of the `whole` step, {objective: (per-example sums [B], token counts [B])})."""
-        whole = whole or Whole.of([batch], self.objectives)
+        whole = whole or Whole.of([batch], self.objectives, self.model.backbone)
         step = Step(self.model, batch, whole)
         parts = {name: (function(step), weight) for name, (function, weight) in self.objectives.items()}
         total = sum(weight * loss.each.sum() / max(1, whole.counts[name]) for name, (loss, weight) in parts.items())
@@ -147,17 +147,19 @@ def train(
                 begun = time.perf_counter()
                 for group in optimizer.param_groups:
                     group["lr"] = group["rate"] * rate(stage, progress.step)
-                whole = Whole.joined(processes.gather(Whole.of([micro.batch for micro in step], stage.objectives)))
+                own = Whole.of([micro.batch for micro in step], stage.objectives, model.backbone)
+                whole = Whole.joined(processes.gather(own))
                 done: list[tuple[Tensor, Sums]] = []
-                for i, micro in enumerate(step):
-                    # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
-                    torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
-                    with processes.accumulating(losses, last=i == len(step) - 1):
-                        with autocast:
-                            loss, sums = losses(micro.batch, whole)
-                        if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
-                            processes.accelerator.backward(loss * processes.world)  # gradients are averaged over processes
-                    done.append((loss.detach(), sums))
+                with processes.step(model):
+                    for i, micro in enumerate(step):
+                        # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
+                        torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
+                        with processes.accumulating(losses, last=i == len(step) - 1):
+                            with autocast:
+                                loss, sums = losses(micro.batch, whole)
+                            if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
+                                processes.accelerator.backward(loss * processes.world)  # averaged over processes
+                        done.append((loss.detach(), sums))
                 norm = full(processes.accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip))
                 _require_finite(norm, done, step, stage, progress, folder, processes)
                 optimizer.step()

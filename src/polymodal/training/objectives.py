@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import Batch
+from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import FILLER, Features
 from polymodal.parts.input_projectors.tags import Tags
 
@@ -39,8 +40,8 @@ class Loss(NamedTuple):
 
 @dataclass
 class Whole:
-    """What a micro-batch has to know of the step it is a part of: the tokens of each objective (`counts`), the ids of all
-    answers (`vocabulary`, sorted), and the names of the `parts` in front of the backbone that run."""
+    """What a micro-batch has to know of the step it is a part of: the tokens of each objective (`counts`), the ids that its
+    answers are told apart by (`vocabulary`, sorted), and the names of the `parts` in front of the backbone that run."""
 
     counts: dict[str, int]
     vocabulary: list[int]
@@ -48,9 +49,11 @@ class Whole:
     processes: int = 1
 
     @classmethod
-    def of(cls, batches: Sequence[Batch], objectives: Iterable[str]) -> Whole:
+    def of(cls, batches: Sequence[Batch], objectives: Iterable[str], backbone: Backbone) -> Whole:
         counts = {name: sum(COUNTS[name](batch) for batch in batches) for name in objectives}
         vocabulary = {i for batch in batches for answer in answers(batch) for i in answer.tolist()}
+        if "words" in counts:
+            vocabulary = {i for batch in batches for said in answers(batch) for i in heads(said, backbone) if i is not None}
         items = [item for batch in batches for item in batch.media]
         parts = {f"inputs.{item.modality}.projector" for item in items}
         parts |= {f"inputs.{item.modality}.encoder" for item in items if item.encoded is None}
@@ -69,7 +72,7 @@ class Step:
     the step it is a part of, by default nothing but this."""
 
     def __init__(self, model: MultimodalLM, batch: Batch, whole: Whole | None = None) -> None:
-        self.model, self.batch, self.whole = model, batch, whole or Whole.of([batch], [])
+        self.model, self.batch, self.whole = model, batch, whole or Whole.of([batch], [], model.backbone)
 
     @cached_property
     def features(self) -> list[Tensor]:
@@ -169,23 +172,32 @@ def align(step: Step) -> Loss:
 
 def words(step: Step) -> Loss:
     """Line j of the answer is the word that position j of the item should say: its first token should be the nearest among
-    the words of this batch, and near. A blank line, or none, leaves a position free."""
+    the words of this step, and near. A blank line, or none, leaves a position free."""
     features = step.only_item("words")
     backbone = step.model.backbone
-    lines = [backbone.tokenizer.decode(answer).split("\n") for answer in step.answers]
-    place = [(i, j) for i, said in enumerate(lines) for j, word in enumerate(said[: len(features[i])]) if word]
-    if not place:
+    lines = [heads(answer, backbone)[: len(own)] for answer, own in zip(step.answers, features, strict=True)]
+    place = [(i, j) for i, said in enumerate(lines) for j, head in enumerate(said) if head is not None]
+    if not step.whole.vocabulary:
         raise DataError(f"{step.batch.names[0]}: objective 'words' learns from lines of the answer, and none holds a word")
-    wanted = torch.tensor([backbone.ids(f" {lines[i][j]}")[0] for i, j in place], device=step.model.device)
-    vocabulary, target = torch.unique(wanted, return_inverse=True)
+    each = torch.stack([own.sum() * 0 for own in features]).float()
+    if not place:
+        return Loss(each, torch.ones_like(each))
+    wanted = torch.tensor([lines[i][j] for i, j in place], device=step.model.device)
+    vocabulary = step.vocabulary(wanted)
+    target = torch.searchsorted(vocabulary, wanted)
     table = backbone.embed(vocabulary).float()
     said = torch.stack([features[i][j] for i, j in place]).float()
     which = F.cross_entropy(nearness(said, table, sharpness=10.0), target, reduction="none")
     far = (said - table[target]).pow(2).sum(-1) / table.pow(2).sum(-1).mean()
     owner = torch.tensor([i for i, _ in place], device=said.device)
     size = torch.bincount(owner, minlength=len(features)).clamp(min=1)
-    each = torch.zeros(len(features), device=said.device).index_add(0, owner, (which + 2 * far) / size[owner])
-    return Loss(each, torch.ones_like(each))
+    return Loss(each.index_add(0, owner, (which + 2 * far) / size[owner]), torch.ones_like(each))
+
+
+def heads(answer: Tensor, backbone: Backbone) -> list[int | None]:
+    """The first token of the word that each line of an answer is; None of a blank line."""
+    lines = backbone.tokenizer.decode(answer).split("\n")
+    return [backbone.ids(f" {word}")[0] if word else None for word in lines]
 
 
 def tags(step: Step) -> Loss:

@@ -94,8 +94,8 @@ class CorpusSource:
     @staticmethod
     def _fields(item: Any) -> dict[str, Any]:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
-        shown = kind(item) if item.modality == "image" else UNKNOWN
-        shown = None if shown == UNKNOWN else shown  # "a type of thing" teaches to say nothing
+        own = kind(item) if item.modality == "image" else UNKNOWN
+        shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
         cells = "\n".join(grid(item.boxes)) if item.boxes else None
         return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept), "cells": cells}
 
