@@ -115,10 +115,10 @@ def ddp(llm: Transformer, tuning: Tuning) -> float:
 
 
 def fsdp2(llm: Transformer, tuning: Tuning, gpus: int) -> float:
-    """As `ddp`, with FSDP2: a slice of the states, and whole what is whole at a time: two layers (the next is fetched while
-    one runs), the unit of the rest (embeddings, head, projector), copies."""
+    """As `ddp`, with FSDP2 and checkpointing: a slice of the states, and whole what is whole at a time: two layers (the
+    next is fetched while one runs) and the unit of the rest (embeddings, head, projector). Copies go with their layer."""
     whole = (2 * llm.layer + 2 * llm.vocabulary * llm.width) * tuning.backbone + projector(llm) * 4
-    return sum(states(llm, tuning, gpus).values()) + whole + copies(llm, tuning)
+    return sum(states(llm, tuning, gpus).values()) + whole
 
 
 def activations(llm: Transformer, tokens: float, checkpointing: bool) -> float:
