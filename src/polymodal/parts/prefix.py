@@ -44,17 +44,14 @@ def hidden(lm: Any, start: Tensor, embeds: Tensor, mask: Tensor, positions: Tens
     return torch.cat([first.expand(rows, -1, -1), rest], 1)
 
 
-@torch.no_grad()
 def possible(lm: Any) -> bool:
-    """Whether a backbone's states are the same either way: tried out on a few positions rather than looked up by family.
-    Its cache must hold a row of keys and values for each position, without windows and without recurrent states."""
+    """Whether the states of a backbone in inference are the same either way: tried out on a few positions rather than looked
+    up by family. Its cache must hold a row of keys and values for each position, without windows and without recurrent states."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
     if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=lm.config).layers):
         return False
-    training = lm.training
-    lm.eval()
     table = lm.get_input_embeddings()
     ids = torch.randint(table.num_embeddings, (2, 9), generator=torch.Generator().manual_seed(0)).to(lm.device)
     ids[1, :5] = ids[0, :5]
@@ -62,8 +59,6 @@ def possible(lm: Any) -> bool:
     mask[1, 7:] = False
     positions = torch.arange(9, device=ids.device).expand(2, -1)
     embeds = table(ids)
-    with torch.autocast(lm.device.type, enabled=False):
-        plain = lm.base_model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False)[0]
-        apart = (hidden(lm, embeds[:1, :5], embeds, mask, positions) - plain)[mask]
-    lm.train(training)
+    plain = lm.base_model(inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False)[0]
+    apart = (hidden(lm, embeds[:1, :5], embeds, mask, positions) - plain)[mask]
     return bool(apart.abs().max() <= torch.finfo(plain.dtype).eps ** 0.5 * plain.abs().max())
