@@ -51,6 +51,11 @@ def test_saved_moved_and_loaded_in_a_new_process_gives_equal_logits(kind, tiny_r
     assert torch.equal(torch.load(tmp_path / "out.pt"), logits(composition))
 
 
+def test_what_is_saved_can_be_read_by_others(tiny, tmp_path):
+    tiny.save(tmp_path / "model")
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in [tmp_path / "model", *(tmp_path / "model").iterdir()])
+
+
 ADAPTERS = {
     "backbone.lm.*.self_attn.[qv]_proj": {"kind": "lora", "r": 4},
     "backbone.lm.*.layers.1.self_attn": {"kind": "prefix", "length": 3},

@@ -196,6 +196,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _swap(staging: Path, folder: Path) -> None:
     """Put a complete folder in place; the one it replaces is removed only after that."""
     staging.chmod(0o755)
+    for file in staging.iterdir():  # safetensors makes files that only their owner may read
+        file.chmod(0o644)
     if not folder.exists():
         os.replace(staging, folder)
         return
