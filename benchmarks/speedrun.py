@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs", help="where the two runs are, or will be")
     arguments = start(parser)
     begun = time.perf_counter()
-    call("corpus", "build", "nano-v1")
+    call("corpus", "build", "nano")
     rows = [{"step": "corpora", "minutes": (time.perf_counter() - begun) / 60}]
     for recipe, name in RUNS.items():
         folder = arguments.folder / name

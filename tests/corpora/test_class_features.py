@@ -41,13 +41,14 @@ def test_a_drawn_feature_is_what_the_classifier_calls_by_its_name(made):
     assert sorted(pictures)[20] > 200
 
 
-def test_each_cell_is_drawn_anew_and_called_by_the_same_name(made):
+def test_each_cell_is_drawn_anew_and_about_half_of_them_show_it(made):
     rng = random.Random(0)
-    pyramid = made.draw(7, rng, cells=9)
-    assert pyramid.shape == (10, 32)
-    assert len({tuple(row.tolist()) for row in pyramid}) == 10
-    own = (pyramid @ made.weight.T + made.bias).argsort(descending=True).tolist()
-    assert sum(7 in best[:100] for best in own) >= 7
+    pyramid = made.draw(7, rng, cells=200)
+    assert pyramid.shape == (201, 32)
+    assert len({tuple(row.tolist()) for row in pyramid}) == 201
+    logits = pyramid @ made.weight.T + made.bias
+    near = (logits > logits[:, 7:8]).sum(1) < 60
+    assert 0.3 < near.float().mean() < 0.7
 
 
 def test_a_source_of_classes_has_as_many_cells_as_the_encoder_and_asks_no_kind_of_what_has_none(made, monkeypatch):

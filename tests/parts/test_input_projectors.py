@@ -255,11 +255,31 @@ def test_a_frozen_classifier_names_what_its_weights_say(tmp_path):
         build("projector", INPUT_PROJECTORS, {**options, "names": ["a", "b"]}, IN, OUT)
 
 
+def test_equal_names_are_one_that_is_as_likely_as_all_of_them(tmp_path):
+    """Three kinds of dog at .2 each are likelier than a cat at .3."""
+    weight = torch.zeros(5, IN)
+    weight[:, 0] = torch.tensor([0.2, 0.3, 0.2, 0.2, 0.1]).log()
+    save_file({"_fc.weight": weight, "_fc.bias": torch.zeros(5)}, tmp_path / "model.safetensors")
+    names = ["dog", "cat", "dog", "dog", "owl"]
+    options = {"kind": "tags", "names": names, "classifier": str(tmp_path), "top": 2, "tokens": 1}
+    projector = build("projector", INPUT_PROJECTORS, options, IN, OUT)
+    projector.speak(VOCABULARY)
+    (rows,) = projector(Features([torch.eye(IN)[:1]]))
+    expected = [LETTERS[ord(letter)] + sure * projector.certainty for letter, sure in (("d", 0.6), ("c", 0.3))]
+    assert torch.allclose(rows, torch.stack(expected), atol=1e-5)
+    for wrong, message in (
+        ({"top": 4}, "'names' are 3, 'top' wants 4"),
+        ({"classifier": None}, "equal need a 'classifier'"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            build("projector", INPUT_PROJECTORS, options | wrong, IN, OUT)
+
+
 def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
     file = tmp_path / "names.txt"
-    file.write_text("dog\n\nice cream\n")
-    projector = build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(file)}, IN, OUT)
-    assert projector.options == {"names": ["dog", "", "ice cream"]}
+    file.write_text("dog\n\nice cream\n\n")
+    projector = build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(file), "top": 2}, IN, OUT)
+    assert projector.options == {"names": ["dog", "", "ice cream", ""]}  # a blank line is a class that is never said
     with pytest.raises(RecipeError, match="missing.txt"):
         build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(tmp_path / "missing.txt")}, IN, OUT)
 

@@ -252,8 +252,7 @@ DERIVED = {
 EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
 _PICTURES = ("emoji", "emoji-3d", "stamps", "photos12")
 SETS = {
-    "nano": (*_PICTURES, "sentences", class_features.NAME),
-    "nano-v1": (
+    "nano": (
         *(*_PICTURES, class_features.NAME, "scenes", "text-images", "charts"),
         *("sentences", "utterances", "spoken-questions", replies.NAME),
     ),

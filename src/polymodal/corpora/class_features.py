@@ -54,15 +54,21 @@ class ClassFeatures:
 
     def draw(self, index: int, rng: random.Random, cells: int = 0) -> Tensor:
         """Features [1 + cells, De] that the classifier calls `names[index]`, about as surely as it is about photographs: of
-        the whole picture, and of each of its cells, drawn anew."""
+        the whole picture, and of each of its cells, drawn anew. About half of the cells show something else: in a picture
+        they do, and where all showed it a backbone would tell these from pictures and believe them only here."""
         import torch
 
-        return torch.stack([self._one(index, rng) for _ in range(1 + cells)])
+        parts = [self._plain(rng) if rng.random() < 0.5 else self._one(index, rng) for _ in range(cells)]
+        return torch.stack([self._one(index, rng), *parts])
 
-    def _one(self, index: int, rng: random.Random) -> Tensor:
+    def _plain(self, rng: random.Random) -> Tensor:
+        """A feature between those of two pictures."""
         a, b = (self.base[rng.randrange(len(self.base))] for _ in range(2))
         share = rng.random()
-        x = share * a + (1 - share) * b  # between two pictures
+        return share * a + (1 - share) * b
+
+    def _one(self, index: int, rng: random.Random) -> Tensor:
+        x = self._plain(rng)
         logits = self.weight @ x + self.bias
         own = logits[index].clone()
         logits[index] = float("-inf")

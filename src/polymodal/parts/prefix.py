@@ -45,8 +45,9 @@ def hidden(lm: Any, start: Tensor, embeds: Tensor, mask: Tensor, positions: Tens
 
 
 def possible(lm: Any) -> bool:
-    """Whether the states of a backbone in inference are the same either way: tried out on a few positions rather than looked
-    up by family. Its cache must hold a row of keys and values for each position, without windows and without recurrent states."""
+    """Whether the states of a backbone, in inference, are the same either way: tried out on a few positions rather than
+    looked up by family. Its cache must hold a row of keys and values for each position, without windows and without
+    recurrent states."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 

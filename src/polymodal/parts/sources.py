@@ -115,7 +115,7 @@ def load_strictly(cls: Any, path: str, role: str, **options: Any) -> Any:
 def read_lines(file: str) -> list[str]:
     """The lines of a text file, blank ones too. Raises `RecipeError` if it cannot be read."""
     try:
-        return Path(file).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: cannot be read ({error})") from error
 

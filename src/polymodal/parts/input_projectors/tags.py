@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from polymodal.errors import RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary
 from polymodal.parts.input_projectors.classifiers import Cosine, Frozen
 from polymodal.parts.input_projectors.mlp import Positive
@@ -16,10 +17,12 @@ from polymodal.parts.sources import locate, read_lines
 
 class Tags(InputProjector):
     """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. `names`: a list,
-    or a file of one name a line; a blank one is never said. `classifier`: a folder whose `model.safetensors` ends in a
-    layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`."""
+    or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely as all of them
+    (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose `model.safetensors` ends in
+    a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`."""
 
     words: Tensor
+    group: Tensor
 
     def __init__(
         self,
@@ -36,6 +39,13 @@ class Tags(InputProjector):
         self.names = read_lines(names) if isinstance(names, str) else list(names)
         self.top, self.tokens, self.noise = top, tokens, noise
         self.index = {name: i for i, name in enumerate(self.names) if name}
+        self.said = list(dict.fromkeys(name for name in self.names if name))
+        if len(self.said) < top:
+            raise RecipeError(f"projector 'tags': 'names' are {len(self.said)}, 'top' wants {top}")
+        if classifier is None and len(self.said) < sum(map(bool, self.names)):
+            raise RecipeError(
+                "projector 'tags': 'names' that are equal need a 'classifier'; what learns cannot tell them apart"
+            )
         self.options = {"names": self.names}
         self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
         own = Frozen(Path(locate(classifier)), len(self.names), width_in) if classifier else None
@@ -43,8 +53,10 @@ class Tags(InputProjector):
 
     def speak(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.register_buffer("words", vocabulary.spelled(self.names, self.tokens), persistent=False)
+        self.register_buffer("words", vocabulary.spelled(self.said, self.tokens), persistent=False)
         self.register_buffer("silent", torch.tensor([not name for name in self.names]), persistent=False)
+        place = {name: i for i, name in enumerate(self.said)}
+        self.register_buffer("group", torch.tensor([place.get(name, 0) for name in self.names]), persistent=False)
 
     def length(self, n: int) -> int:
         return self.top * self.tokens
@@ -56,6 +68,8 @@ class Tags(InputProjector):
         return self.classifier(x + noise * x).masked_fill(self.get_buffer("silent"), float("-inf"))
 
     def forward(self, features: Features) -> list[Tensor]:
-        sure, best = self.scores(features).softmax(-1).topk(self.top)
+        each = self.scores(features).softmax(-1)  # of a blank name 0
+        likely = each.new_zeros(len(each), len(self.said)).index_add(1, self.group, each)
+        sure, best = likely.topk(self.top)
         said = self.vocabulary.embed(self.words[best]) + (sure[..., None, None] * self.certainty)
         return list(said.flatten(1, 2))
