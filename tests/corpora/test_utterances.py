@@ -29,6 +29,7 @@ def tiny(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(utterances, "MODERATE", (3, 300))
     monkeypatch.setattr(utterances, "HELD", 4)
     monkeypatch.setattr(utterances, "SHARES", {"joe": 20, "slt": 15, "jf_alpha": 5})
+    monkeypatch.setattr(utterances, "MORE", {"slt": 9, "joe": 6})
     monkeypatch.setattr(utterances, "VAL", 4)
     monkeypatch.setattr(utterances, "TEST", 8)
     monkeypatch.setattr(utterances, "PATTERNS", 4)
@@ -64,7 +65,7 @@ def trained(chosen):
 def test_there_are_as_many_as_promised_and_none_is_said_twice(chosen):
     promised = utterances
     assert Counter((u.split, u.tags) for u in chosen) == {
-        ("train", ("known-words", "example")): sum(promised.SHARES.values()),
+        ("train", ("known-words", "example")): sum(promised.SHARES.values()) + sum(promised.MORE.values()),
         ("val", ("known-words", "example")): promised.VAL,
         ("val", ("unseen-words", "example")): promised.VAL,
         ("test", ("known-words", "pattern")): promised.PATTERNS,
@@ -78,7 +79,8 @@ def test_a_held_out_voice_speaks_in_the_test_alone_and_no_other_does(chosen):
     said = Counter((u.split, u.voice) for u in chosen)
     assert {voice for split, voice in said if split == "test"} == set(voices.HELD_OUT)
     assert not {voice for split, voice in said if split != "test"} & set(voices.HELD_OUT)
-    assert {voice: n for (split, voice), n in said.items() if split == "train"} == utterances.SHARES
+    promised = Counter(utterances.SHARES) + Counter(utterances.MORE)
+    assert {voice: n for (split, voice), n in said.items() if split == "train"} == promised
     assert said["test", "awb"] == said["test", "jm_kumo"]
 
 
@@ -121,7 +123,7 @@ def test_the_choice_is_always_the_same(folder, chosen):
 
 def test_too_small_a_wordnet_is_reported(tiny, monkeypatch):
     monkeypatch.setattr(utterances, "SHARES", {"joe": 5000})
-    with pytest.raises(DataError, match=r"only \d+ \+ \d+ \+ \d+ sentences"):
+    with pytest.raises(DataError, match=r"only \d+( \+ \d+)+ sentences"):
         utterances.choose(tiny)
 
 
@@ -129,7 +131,7 @@ def test_a_job_is_of_one_voice_and_split_and_names_both(tiny, monkeypatch):
     monkeypatch.setattr(voices, "voice", lambda name, folders: voices.Flite(name, tiny))
     jobs = utterances.jobs({"wordnet": tiny})
     items = [item for job in jobs for item in job.items]
-    assert len({item.id for item in items}) == len({item.file for item in items}) == len(items) == 60 + 4
+    assert len({item.id for item in items}) == len({item.file for item in items}) == len(items) == 60 + 4 + 15
     assert all(len({(item.split, item.voice) for item in job.items}) == 1 for job in jobs)
     assert max(len(job.items) for job in jobs) == utterances.CHUNK
     assert {item.licence for item in items} == {f"{voices.Flite.licence}; text WordNet-3.0"}

@@ -12,9 +12,10 @@ from polymodal.errors import RecipeError
 from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
 
-# Sums are taken in another order, and projectors end rounded to float16, whose steps are a thousandth of a value.
-# A mean of means, or gradients added up instead of averaged, move weights by other hundredths.
-CLOSE = {"rtol": 1e-3, "atol": 1e-5}
+# Sums are taken in another order, which Adam makes much of where a gradient is almost nothing, and projectors end rounded to
+# float16, whose steps are a thousandth of a value. A mean of means, gradients added up instead of averaged, or statistics of
+# one process alone move weights by other hundredths.
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,8 @@ RUNS = ["ddp", "fsdp2", "two-to-two", "two-to-one", "one-to-two"]
 def test_the_weights_are_those_of_one_process_never_interrupted(name, alone, together):
     found = weights(polymodal.load(together / name / "model").model)
     for key, value in weights(alone[1].model).items():
-        assert torch.allclose(found[key], value, **CLOSE), (key, (found[key] - value).abs().max())
+        far = ~torch.isclose(found[key], value, **CLOSE)
+        assert not far.any(), (key, found[key][far], value[far])
 
 
 @pytest.mark.parametrize("name", RUNS)
