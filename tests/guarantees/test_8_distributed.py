@@ -12,9 +12,9 @@ from polymodal.errors import RecipeError
 from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
 
-# Sums are taken in another order, which Adam makes much of where a gradient is almost nothing, and projectors end rounded to
-# float16, whose steps are a thousandth of a value. A mean of means, gradients added up instead of averaged, or statistics of
-# one process alone move weights by other hundredths.
+# Sums are taken in another order, which Adam makes much of where a gradient is almost nothing, and projectors end rounded
+# to float16, whose steps are a thousandth of a value. A mean of means, gradients added up instead of averaged, or the
+# statistics of one process alone move weights by other hundredths.
 CLOSE = {"rtol": 1e-3, "atol": 1e-4}
 
 
