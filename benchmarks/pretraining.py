@@ -1,6 +1,6 @@
 """What a training step costs: polymodal's loop against a plain transformers composition under HF Trainer.
 
-    .venv/bin/python benchmarks/pretraining.py            about 12 minutes on two cores that do nothing else
+    .venv/bin/python benchmarks/pretraining.py            about 22 minutes on two cores that do nothing else
     .venv/bin/python benchmarks/pretraining.py --quick    a look, 3 minutes: too few steps to cite
 
 Both sides: SmolLM2-135M-Instruct, EfficientNet-Lite0's 49 grid features, an MLP projector of the same initial weights, the
