@@ -239,9 +239,15 @@ def test_words_weighs_every_example_alike_however_many_words_it_has(composition)
     assert loss.counts.tolist() == [1.0, 1.0]
 
 
+def test_beside_words_other_objectives_keep_the_vocabulary_of_the_step(composition):
+    batch = step_of(composition, shown(1, "red\ncat")).batch
+    alone, beside = (Whole.of([batch], names, composition.model.backbone) for names in (["align"], ["align", "words"]))
+    assert beside.vocabulary == alone.vocabulary
+    assert beside.heads == sorted(composition.model.backbone.ids(f" {word}")[0] for word in ("red", "cat"))
+
+
 def test_words_without_a_word_is_refused_by_name(composition):
     step = step_of(composition, shown(1, "\n\n"))
-    step.whole = Whole.of([step.batch], ["words"], composition.model.backbone)
     with pytest.raises(DataError, match="row 0: objective 'words'"):
         words(step)
 

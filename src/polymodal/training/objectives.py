@@ -40,11 +40,13 @@ class Loss(NamedTuple):
 
 @dataclass
 class Whole:
-    """What a micro-batch has to know of the step it is a part of: the tokens of each objective (`counts`), the ids that its
-    answers are told apart by (`vocabulary`, sorted), and the names of the `parts` in front of the backbone that run."""
+    """What a micro-batch has to know of the step it is a part of: the tokens of each objective (`counts`), the ids of all
+    answers (`vocabulary`, sorted) and those that `words` tells apart (`heads`), and the names of the `parts` in front of
+    the backbone that run."""
 
     counts: dict[str, int]
     vocabulary: list[int]
+    heads: list[int]
     parts: set[str]
     processes: int = 1
 
@@ -52,19 +54,20 @@ class Whole:
     def of(cls, batches: Sequence[Batch], objectives: Iterable[str], backbone: Backbone) -> Whole:
         counts = {name: sum(COUNTS[name](batch) for batch in batches) for name in objectives}
         vocabulary = {i for batch in batches for answer in answers(batch) for i in answer.tolist()}
-        if "words" in counts:
-            vocabulary = {i for batch in batches for said in answers(batch) for i in heads(said, backbone) if i is not None}
+        spelled = [said for batch in batches for said in answers(batch)] if "words" in counts else []
+        first = {i for said in spelled for i in heads(said, backbone) if i is not None}
         items = [item for batch in batches for item in batch.media]
         parts = {f"inputs.{item.modality}.projector" for item in items}
         parts |= {f"inputs.{item.modality}.encoder" for item in items if item.encoded is None}
-        return cls(counts, sorted(vocabulary), parts)
+        return cls(counts, sorted(vocabulary), sorted(first), parts)
 
     @classmethod
     def joined(cls, parts: Sequence[Whole]) -> Whole:
         """Of all processes, what each says of its part."""
         counts = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
         vocabulary = set().union(*(part.vocabulary for part in parts))
-        return cls(counts, sorted(vocabulary), set().union(*(part.parts for part in parts)), len(parts))
+        first = set().union(*(part.heads for part in parts))
+        return cls(counts, sorted(vocabulary), sorted(first), set().union(*(part.parts for part in parts)), len(parts))
 
 
 class Step:
@@ -177,13 +180,13 @@ def words(step: Step) -> Loss:
     backbone = step.model.backbone
     lines = [heads(answer, backbone)[: len(own)] for answer, own in zip(step.answers, features, strict=True)]
     place = [(i, j) for i, said in enumerate(lines) for j, head in enumerate(said) if head is not None]
-    if not step.whole.vocabulary:
+    if not place and not step.whole.heads:
         raise DataError(f"{step.batch.names[0]}: objective 'words' learns from lines of the answer, and none holds a word")
     each = torch.stack([own.sum() * 0 for own in features]).float()
     if not place:
         return Loss(each, torch.ones_like(each))
     wanted = torch.tensor([lines[i][j] for i, j in place], device=step.model.device)
-    vocabulary = step.vocabulary(wanted)
+    vocabulary = torch.unique(torch.cat([wanted.new_tensor(step.whole.heads), wanted]))
     target = torch.searchsorted(vocabulary, wanted)
     table = backbone.embed(vocabulary).float()
     said = torch.stack([features[i][j] for i, j in place]).float()
