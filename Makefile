@@ -40,7 +40,7 @@ weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano
 
 weights: $(VENV)/.dev
-	@$(BIN)/polymodal assets fetch nano nano-corpus
+	@$(BIN)/polymodal assets fetch nano nano-corpus openclipart kgeography  # what the tests read
 
 corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 	$(BIN)/polymodal corpus build nano
