@@ -46,7 +46,8 @@ corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 	$(BIN)/polymodal corpus build nano
 
 train-nano: corpus  ## train polymodal-nano from nothing
-	$(BIN)/polymodal train recipes/nano/v0.yaml
+	$(BIN)/polymodal train recipes/nano/v1-pt.yaml
+	$(BIN)/polymodal train recipes/nano/v1-sft.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, Vocabulary, build
+from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 
 IN, OUT = 12, 8
@@ -21,6 +21,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
+    "posteriors": {"kind": "posteriors", "top": 3},
     "branches": {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": {"kind": "prefix", "tokens": 2, "hidden": 10}}},
     "pixel-shuffle": {"kind": "pixel-shuffle"},
     "pixel-shuffle, by 3": {"kind": "pixel-shuffle", "ratio": 3, "depth": 2, "hidden": 10},
@@ -32,12 +33,14 @@ PROJECTORS: dict[str, dict[str, Any]] = {
 # A vocabulary of letters: text -> one id a letter, and a fixed vector for each.
 LETTERS = torch.randn(128, OUT, generator=torch.Generator().manual_seed(1))
 VOCABULARY = Vocabulary(ids=lambda text: [ord(letter) for letter in text.strip()], embed=lambda ids: LETTERS[ids])
+# An encoder that writes: feature i is how likely the text i is.
+WRITING = Writing(logits=lambda features: features[..., :6], texts=["a", " b", "", " cat", "d", "e"])
 
 
 def make(name: str) -> InputProjector:
     torch.manual_seed(0)
     projector = build("projector", INPUT_PROJECTORS, PROJECTORS[name], IN, OUT).eval()
-    projector.speak(VOCABULARY)
+    projector.speak(VOCABULARY, WRITING)
     return projector
 
 
@@ -282,6 +285,24 @@ def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
     assert projector.options == {"names": ["dog", "", "ice cream", ""]}  # a blank line is a class that is never said
     with pytest.raises(RecipeError, match="missing.txt"):
         build("projector", INPUT_PROJECTORS, {"kind": "tags", "names": str(tmp_path / "missing.txt")}, IN, OUT)
+
+
+def test_posteriors_are_the_mean_of_the_words_that_are_likely():
+    projector = make("posteriors")
+    logits = torch.full((3, IN), -30.0)
+    logits[0, 1] = logits[1, 3] = 0.0  # certainly "b", certainly "cat"
+    logits[2, [0, 2, 4, 5]] = torch.tensor([0.4, 0.35, 0.2, 0.05]).log()  # the fourth is left out
+    (rows,) = projector(Features([logits]))
+    a, b, filler, d = (LETTERS[ord(letter)] for letter in "ab.d")
+    cat = LETTERS[[ord(letter) for letter in "cat"]].mean(0)
+    blend = (0.4 * a + 0.35 * filler + 0.2 * d) / 0.95
+    expected = torch.stack([b, cat, blend]) + torch.tensor([[1.0], [1.0], [0.4]]) * projector.certainty
+    assert torch.allclose(rows, expected, atol=1e-4)
+
+
+def test_posteriors_need_an_encoder_that_writes():
+    with pytest.raises(RecipeError, match="an encoder that writes, such as 'whisper-decoder'"):
+        build("projector", INPUT_PROJECTORS, {"kind": "posteriors"}, IN, OUT).speak(VOCABULARY)
 
 
 def test_branches_stand_one_behind_the_other():

@@ -32,6 +32,14 @@ class Features:
     tokens: list[Tensor]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """What an encoder can write: `logits` reads features [..., De] as [..., texts]; an empty text says nothing."""
+
+    logits: Callable[[Tensor], Tensor]
+    texts: list[str]
+
+
 class Encoder(nn.Module):
     """A modality encoder. It owns its preprocessing, so that it cannot drift from the weights.
 
@@ -44,6 +52,7 @@ class Encoder(nn.Module):
     modality: str
     width: int
     options: dict[str, Any]
+    writing: Writing | None = None  # of an encoder whose features are words to be
 
     @abstractmethod
     def prepare(self, media: Any) -> Inputs:
@@ -77,8 +86,8 @@ class Vocabulary:
 class InputProjector(nn.Module):
     """Maps encoder features to backbone embeddings. The first two constructor arguments are De and D."""
 
-    def speak(self, vocabulary: Vocabulary) -> None:
-        """Called once by the composition, before anything else."""
+    def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
+        """Called once by the composition, before anything else: the backbone's words, and what the encoder can write."""
 
     @abstractmethod
     def length(self, n: int) -> int:

@@ -6,6 +6,7 @@ INPUT_PROJECTORS = {
     "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
     "pyramid": "polymodal.parts.input_projectors.pyramid.Pyramid",
     "tags": "polymodal.parts.input_projectors.tags.Tags",
+    "posteriors": "polymodal.parts.input_projectors.posteriors.Posteriors",
     "branches": "polymodal.parts.input_projectors.branches.Branches",
     "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",

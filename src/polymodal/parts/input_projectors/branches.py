@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.parts.base import Features, InputProjector, Vocabulary, build
+from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
 
 
 class Branches(InputProjector):
@@ -29,9 +29,9 @@ class Branches(InputProjector):
     def branches(self) -> dict[str, InputProjector]:
         return {name: part for name, part in self.of.items() if isinstance(part, InputProjector)}
 
-    def speak(self, vocabulary: Vocabulary) -> None:
+    def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
         for part in self.branches.values():
-            part.speak(vocabulary)
+            part.speak(vocabulary, writing)
 
     def length(self, n: int) -> int:
         return sum(part.length(n) for part in self.branches.values())

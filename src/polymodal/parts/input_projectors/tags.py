@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, Vocabulary
+from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing
 from polymodal.parts.input_projectors.classifiers import Cosine, Frozen
 from polymodal.parts.input_projectors.mlp import Positive
 from polymodal.parts.sources import locate, read_lines
@@ -51,7 +51,7 @@ class Tags(InputProjector):
         own = Frozen(Path(locate(classifier)), len(self.names), width_in) if classifier else None
         self.classifier = own or Cosine(width_in, len(self.names), rank)
 
-    def speak(self, vocabulary: Vocabulary) -> None:
+    def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
         self.vocabulary = vocabulary
         self.register_buffer("words", vocabulary.spelled(self.said, self.tokens), persistent=False)
         self.register_buffer("silent", torch.tensor([not name for name in self.names]), persistent=False)

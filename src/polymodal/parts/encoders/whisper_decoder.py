@@ -1,0 +1,126 @@
+"""Whisper with its decoder (arXiv 2212.04356): what it has in mind for each token that it would write down.
+
+The decoder is told where the recording ends by the silence behind it: without any it writes the same again and again, with
+the 30 s of the original it costs five times as much (docs/log.md). Here each recording gets `SILENCE` seconds, and the
+decoder writes as it does with time stamps, so that the first one it writes ends it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, pad
+
+from polymodal.errors import RecipeError, nearest
+from polymodal.parts.base import Features, Inputs, Writing, run_by_shape
+from polymodal.parts.encoders.whisper import WhisperSpeech
+from polymodal.parts.sources import load_strictly, pretrained
+
+RATE = 16000
+SILENCE, STEP, SPAN = 5.0, 2.5, 25.0  # seconds: silence at least, what lengths are rounded up to, audio in one window
+TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a second
+
+
+class WhisperDecoder(WhisperSpeech):
+    """Features: the decoder's last state for each token of its greedy transcript, and behind the last one the state that
+    ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is told;
+    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript)."""
+
+    writing: Writing
+    silent: Tensor
+
+    def __init__(
+        self,
+        path: str | None = None,
+        config: dict[str, Any] | None = None,
+        language: str = "en",
+        prompt: list[int] | None = None,
+        texts: list[str] | None = None,
+    ) -> None:
+        from transformers.models.whisper.modeling_whisper import WhisperDecoder as Decoder
+        from transformers.models.whisper.modeling_whisper import WhisperModel
+
+        super().__init__(path, config)
+        if path is not None:
+            self.decoder = load_strictly(WhisperModel, path, "encoder").decoder
+            prompt, texts = _prompt(path, language), _texts(path)
+        elif prompt is None or texts is None:
+            raise RecipeError("encoder 'whisper-decoder' needs 'prompt' and 'texts' beside its 'config'")
+        else:
+            self.decoder = Decoder(self.network.config)
+        if len(texts) > len(self.decoder.embed_tokens.weight):
+            raise RecipeError(f"encoder 'whisper-decoder': more 'texts' ({len(texts)}) than its decoder has tokens")
+        self.prompt, self.writing = prompt, Writing(self.logits, texts)
+        self.register_buffer("silent", torch.tensor([not text for text in texts]), persistent=False)
+        self.options |= {"prompt": prompt, "texts": texts}
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[..., De] -> [..., texts]."""
+        return linear(features, self.decoder.embed_tokens.weight[: len(self.writing.texts)].to(features.dtype))
+
+    def prepare(self, media: Any) -> Inputs:
+        """Samples [S] at 16 kHz -> input_features [windows, mels, F] and tokens [windows], how many each may have."""
+        spans = torch.as_tensor(media).split(int(SPAN * RATE))
+        longest = max(len(span) for span in spans) / RATE + SILENCE
+        whole = int(-(-longest // STEP) * STEP * RATE)
+        mels = [super(WhisperDecoder, self).prepare(pad(s, (0, whole - len(s))))["input_features"] for s in spans]
+        return {"input_features": torch.stack(mels), "tokens": torch.tensor([_tokens(len(s)) for s in spans])}
+
+    def length(self, inputs: Inputs) -> int:
+        return int(inputs["tokens"].sum())
+
+    def forward(self, items: list[Inputs]) -> Features:
+        sounds = [{"input_features": item["input_features"]} for item in items]
+        most = [int(item["tokens"].max()) for item in items]
+        written = run_by_shape(sounds, lambda batch: self._write(batch["input_features"], max(most)))
+        return Features(
+            [
+                torch.cat([row[: int(n)] for row, n in zip(rows, item["tokens"], strict=True)])
+                for rows, item in zip(written, items, strict=True)
+            ]
+        )
+
+    def _write(self, mels: Tensor, steps: int) -> Tensor:  # [B, windows, mels, F] -> [B, windows, steps, De]
+        heard = self._encode(mels.flatten(0, 1))
+        ids = torch.tensor(self.prompt, device=mels.device).expand(len(heard), -1)
+        over = torch.zeros(len(heard), 1, dtype=torch.bool, device=mels.device)
+        states: list[Tensor] = []
+        cache = None
+        while len(states) < steps and not over.all():
+            out = self.decoder(input_ids=ids, encoder_hidden_states=heard, past_key_values=cache, use_cache=True)
+            cache, state = out.past_key_values, out.last_hidden_state[:, -1]
+            states.append(torch.where(over, states[-1], state) if states else state)
+            ids = self.logits(state).argmax(-1, keepdim=True)
+            over = over | self.silent[ids]
+        states += states[-1:] * (steps - len(states))
+        return torch.stack(states, dim=1).unflatten(0, mels.shape[:2])
+
+
+def _tokens(samples: int) -> int:
+    return -(-TOKENS * samples // RATE) + TOKENS
+
+
+def _prompt(path: str, language: str) -> list[int]:
+    """The ids that begin a transcript with time stamps, in a language. Raises `RecipeError` for one it does not know."""
+    from transformers import GenerationConfig
+
+    known = pretrained(GenerationConfig, path, "encoder.path")
+    first = known.no_timestamps_token_id + 1
+    if not getattr(known, "lang_to_id", None):  # a checkpoint that knows English alone
+        return [known.decoder_start_token_id, first]
+    languages = {token.strip("<|>"): i for token, i in known.lang_to_id.items()}
+    if language not in languages:
+        raise RecipeError(f"encoder 'whisper-decoder': it knows no language '{language}'{nearest(language, languages)}")
+    return [known.decoder_start_token_id, languages[language], known.task_to_id["transcribe"], first]
+
+
+def _texts(path: str) -> list[str]:
+    """What each token writes; marks and time stamps write nothing."""
+    from transformers import AutoTokenizer
+
+    tokenizer = pretrained(AutoTokenizer, path, "encoder.path")
+    marks = set(tokenizer.get_added_vocab().values())
+    words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return ["" if i in marks else tokenizer.convert_tokens_to_string([word]) for i, word in enumerate(words)]

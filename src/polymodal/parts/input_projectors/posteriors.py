@@ -1,0 +1,52 @@
+"""Posteriors projector: what its encoder would write, in the backbone's own words. Each feature becomes the mean of the
+backbone's embeddings under the probabilities of the encoder's own vocabulary (ConSE, arXiv 1312.5650, of tokens; for speech
+LegoSLM, 2505.11352), so that nothing has to learn what a word means."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.errors import RecipeError
+from polymodal.parts.base import FILLER, Features, InputProjector, Vocabulary, Writing
+from polymodal.parts.input_projectors.mlp import Positive
+
+
+class Posteriors(InputProjector):
+    """N features -> N positions, of the `top` likeliest tokens and a learned vector times how likely the first is. A token
+    that writes nothing says what a backbone reads past. It needs an encoder that writes, such as `whisper-decoder`."""
+
+    def __init__(self, width_in: int, width_out: int, top: Positive = 4) -> None:
+        super().__init__()
+        self.top = top
+        self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
+
+    def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
+        if writing is None:
+            raise RecipeError("projector 'posteriors' needs an encoder that writes, such as 'whisper-decoder'")
+        self.vocabulary, self.writing = vocabulary, writing
+        self.spelled: dict[int, list[int]] = {}
+
+    def length(self, n: int) -> int:
+        return n
+
+    def forward(self, features: Features) -> list[Tensor]:
+        rows = torch.cat(features.tokens)
+        sure, best = self.writing.logits(rows).float().softmax(-1).topk(self.top)
+        weight = sure / sure.sum(-1, keepdim=True)
+        said = (weight[..., None] * self._words(best)).sum(-2) + sure[:, :1] * self.certainty
+        return list(said.split([len(x) for x in features.tokens]))
+
+    def _words(self, ids: Tensor) -> Tensor:
+        """[..] tokens of the encoder -> [.., D], each the mean of the pieces that the backbone spells it with."""
+        kinds, place = ids.unique(return_inverse=True)
+        pieces = [self._spell(i) for i in kinds.tolist()]
+        flat = self.vocabulary.embed(torch.tensor([p for word in pieces for p in word], device=ids.device))
+        words = [rows.mean(0) for rows in flat.split([len(word) for word in pieces])]
+        return torch.stack(words)[place]
+
+    def _spell(self, token: int) -> list[int]:
+        if token not in self.spelled:
+            text = self.writing.texts[token]
+            self.spelled[token] = (self.vocabulary.ids(text) if text else []) or self.vocabulary.ids(FILLER)[-1:]
+        return self.spelled[token]

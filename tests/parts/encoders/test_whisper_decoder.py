@@ -1,0 +1,97 @@
+"""Whisper with its decoder: its features are the states of a greedy transcript, as many as were promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal import assets, media
+from polymodal.errors import RecipeError
+from polymodal.evaluation.metrics import word_errors
+from polymodal.parts.encoders.whisper_decoder import WhisperDecoder
+from tests.conftest import WHISPER
+from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
+
+TEXTS = [f" {i}" for i in range(WHISPER["vocab_size"])]
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
+def random(texts: list[str] = TEXTS) -> WhisperDecoder:
+    """Random, and lively enough to write different tokens one after the other, of different recordings."""
+    encoder = make("whisper-decoder", config=dict(WHISPER), prompt=[1, 5], texts=texts)
+    generator = torch.Generator().manual_seed(3)
+    for weight in encoder.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.3, generator=generator)
+    return encoder
+
+
+def written(encoder: WhisperDecoder, rows: torch.Tensor) -> list[int]:
+    return encoder.logits(rows).argmax(-1).tolist()
+
+
+def test_length_is_what_is_emitted_alone_or_in_a_batch():
+    recordings = [noise(0.4), noise(2.345, 3), noise(0.02, 1), noise(26, 2), noise(0.4, 4)]
+    check_lengths_and_neighbours(random(), recordings)
+    assert [len(rows) for rows in features(random(), recordings)] == [6, 14, 5, (100 + 4) + (4 + 4), 6]
+
+
+def test_options_and_weights_make_the_same_encoder_again():
+    check_options_rebuild(random(), "whisper-decoder", [noise(0.4), noise(1.5, 1)])
+
+
+def test_features_are_the_states_of_its_own_transcript():
+    """Read in one go, without a cache, the tokens that it wrote give the states that it emitted."""
+    encoder = random()
+    (rows,) = features(encoder, [noise(1)])
+    ids = written(encoder, rows)
+    assert len(set(ids)) > 2
+    with torch.no_grad():
+        heard = encoder._encode(encoder.prepare(noise(1))["input_features"])
+        asked = torch.tensor([[*encoder.prompt, *ids[:-1]]])
+        states = encoder.decoder(input_ids=asked, encoder_hidden_states=heard).last_hidden_state[0]
+    assert torch.allclose(states[len(encoder.prompt) - 1 :], rows, atol=1e-4)
+
+
+def test_the_state_that_ended_a_transcript_fills_what_is_left():
+    whole = random()
+    (rows,) = features(whole, [noise(2)])
+    ids = written(whole, rows)
+    end = next(i for i in range(2, len(ids)) if ids[i] not in ids[:i])
+    cut = random([("" if i == ids[end] else text) for i, text in enumerate(TEXTS)])
+    other, left = features(cut, [noise(2, 7), noise(2)])
+    assert torch.allclose(left[: end + 1], rows[: end + 1], atol=1e-4)
+    assert torch.equal(left[end:], left[end].expand(len(left) - end, -1))
+    assert torch.allclose(other, features(cut, [noise(2, 7)])[0], atol=1e-4)  # a neighbour that ends early ends nobody
+
+
+def test_what_a_random_one_needs_is_said():
+    with pytest.raises(RecipeError, match="needs 'prompt' and 'texts'"):
+        make("whisper-decoder", config=dict(WHISPER))
+    with pytest.raises(RecipeError, match=r"more 'texts' \(61\)"):
+        random([*TEXTS, " more"])
+
+
+@pytest.mark.weights
+def test_an_unknown_language_is_an_error_with_the_nearest():
+    with pytest.raises(RecipeError, match=r"no language 'deu' .did you mean"):
+        make("whisper-decoder", path="asset:whisper-base", language="deu")
+
+
+@pytest.mark.weights
+def test_it_writes_down_what_is_said():
+    encoder = make("whisper-decoder", path="asset:whisper-base")
+    beckett = assets.path("beckett-wav") / "beckett.wav"
+    sounds = [media.load_audio(file.read_bytes()) for file in (EXAMPLES / "sentence.flac", beckett)]
+    sentence = (EXAMPLES / "sentence.txt").read_text(encoding="utf-8")
+    said = [sentence, "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."]
+    for text, rows in zip(said, features(encoder, sounds), strict=True):
+        heard = "".join(encoder.writing.texts[i] for i in written(encoder, rows))
+        assert word_errors(text, heard)[0] == 0
