@@ -233,6 +233,28 @@ def test_a_clip_over_a_limit_is_refused_before_a_frame_is_decoded(limits, said, 
         load_video(data, limits)
 
 
+def test_a_stream_that_outgrows_its_header_is_refused(monkeypatch):
+    data = clip()
+    monkeypatch.setattr(video, "check_size", lambda *_: None)
+    assert "cannot be decoded" in refusal(data, Limits(max_pixels=64 * 48 - 1))
+
+
+@pytest.mark.parametrize("name", ["h264", "vp9", "h264 in avi", "GIF"])
+def test_damaged_bytes_give_pictures_or_a_media_error(name):
+    data = CLIPS[name]() if name in CLIPS else animation(name)
+    rng = np.random.default_rng(0)
+    shown = refused = 0
+    for _ in range(30):
+        damaged = bytearray(data)
+        for at in rng.integers(0, len(data), 4):
+            damaged[at] = rng.integers(256)
+        try:
+            shown += len([picture.size for picture in load_video(bytes(damaged)).at([0.05, 0.5, 1.1])])
+        except MediaError:
+            refused += 1
+    assert shown + 3 * refused == 90
+
+
 def test_animations_and_arrays_have_the_same_limits():
     for source in (animation("GIF"), (pictures(12), 10)):
         for limits in (

@@ -86,14 +86,12 @@ def _check(name: str, frames: int, size: tuple[int, int], seconds: float, limits
 
 
 def _from_frames(source: tuple[Any, ...], limits: Limits) -> Video:
-    wanted = (
-        "<array>: a clip is given as (frames, rate): uint8 [frames, height, width, 3] or pictures, and frames per second"
-    )
+    form = "<array>: a clip is given as (frames, rate): uint8 [frames, height, width, 3] or pictures, and frames per second"
     if len(source) != 2 or not hasattr(source[0], "__len__") or not isinstance(source[1], numbers.Real):
-        raise MediaError(wanted)
+        raise MediaError(form)
     frames, rate = source[0], float(source[1])
     if not len(frames) or not 0 < rate < math.inf:
-        raise MediaError(f"{wanted}; this has {len(frames)} frames at {rate:g}")
+        raise MediaError(f"{form}; this has {len(frames)} frames at {rate:g}")
     first = load_image(frames[0], limits)
     _check("<array>", len(frames), first.size, len(frames) / rate, limits)
 
@@ -151,8 +149,9 @@ def _from_pyav(data: bytes, name: str, kind: str, limits: Limits) -> Video:
 
     def decode(wanted: list[int]) -> Iterator[Image.Image]:
         with gate.decoding(name), _opening(data, kind) as container:
-            begin = [0]
-            frames = _frames(container, _track(container, name), begin)
+            track, begin = _track(container, name), [0]
+            track.codec_context.options = {"max_pixels": str(limits.max_pixels)}  # a stream may outgrow its header
+            frames = _frames(container, track, begin)
             if kind == "avi":  # has no time stamps for frames, only an order: none may be passed over
                 frames = zip(index.stamps, (frame for _, frame in frames), strict=False)
             now, frame = -math.inf, None
