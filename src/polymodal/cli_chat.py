@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = """[bold]/image[/] PATH   add a picture to your next message
 [bold]/audio[/] PATH   add a recording to your next message
+[bold]/video[/] PATH   add a clip to your next message
 [bold]/history[/]      show the conversation
 [bold]/reset[/]        forget it
 [bold]/quit[/]         leave (so does Ctrl-D)"""
@@ -27,8 +28,7 @@ def repl(chat: Conversation) -> None:
         import readline  # noqa: F401 - line editing and history for input()
 
         console.print("Ask away. [dim]/help lists the commands, Ctrl-D leaves.[/]")
-    images: list[Path] = []
-    recordings: list[Path] = []
+    media: dict[str, list[Path]] = {"/image": [], "/audio": [], "/video": []}
     while True:
         try:
             line = input("› " if sys.stdin.isatty() else "").strip()
@@ -37,11 +37,11 @@ def repl(chat: Conversation) -> None:
         command, _, rest = line.partition(" ")
         if command in ("/quit", "/exit"):
             return
-        if command in ("/image", "/audio"):
-            _attach(console, images if command == "/image" else recordings, rest.strip())
+        if command in media:
+            _attach(console, media[command], rest.strip())
         elif command == "/reset":
             chat.reset()
-            images, recordings = [], []
+            media = {name: [] for name in media}
             console.print("[dim]forgotten[/]")
         elif command == "/history":
             for message in chat.messages:
@@ -50,9 +50,9 @@ def repl(chat: Conversation) -> None:
                 console.print(shown, markup=False)
         elif command.startswith("/"):
             console.print(HELP)
-        elif line or images or recordings:
-            _turn(console, chat, line, images, recordings)
-            images, recordings = [], []
+        elif line or any(media.values()):
+            _turn(console, chat, line, list(media.values()))
+            media = {name: [] for name in media}
 
 
 def _attach(console: Console, items: list[Path], path: str) -> None:
@@ -63,9 +63,9 @@ def _attach(console: Console, items: list[Path], path: str) -> None:
     console.print(f"[dim]{Path(path).name} goes with your next message[/]")
 
 
-def _turn(console: Console, chat: Conversation, line: str, images: list[Path], recordings: list[Path]) -> None:
+def _turn(console: Console, chat: Conversation, line: str, media: list[list[Path]]) -> None:
     try:
-        answer = chat.ask(line, images, recordings, on_text=lambda t: console.print(t, end="", markup=False))
+        answer = chat.ask(line, *media, on_text=lambda t: console.print(t, end="", markup=False))
     except PolymodalError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return

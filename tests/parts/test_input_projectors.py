@@ -20,6 +20,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True, "dropout": 0.1, "mask": 0.1},
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
+    "temporal": {"kind": "temporal", "cells": 2, "tokens": 2, "frames": 5, "hidden": 10},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
     "posteriors": {"kind": "posteriors", "top": 3},
     "branches": {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": {"kind": "prefix", "tokens": 2, "hidden": 10}}},
@@ -47,6 +48,8 @@ def make(name: str) -> InputProjector:
 def lengths(name: str) -> list[int]:
     if name == "pyramid":
         return [1, 5, 10, 15, 1, 20]
+    if name == "temporal":
+        return [2, 4, 10, 6, 2, 8]
     return [side * side for side in range(1, 8)] if name.startswith("pixel") else list(range(1, 61))
 
 

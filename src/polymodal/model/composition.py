@@ -44,12 +44,13 @@ class Composition:
         question: str,
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         *,
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """One question about any number of pictures and recordings (paths, bytes, PIL images, arrays)."""
-        return self.chat(sampling=sampling).ask(question, images, audio, on_text=on_text)
+        """One question about any number of pictures, recordings and clips (paths, bytes, PIL images, arrays)."""
+        return self.chat(sampling=sampling).ask(question, images, audio, videos, on_text=on_text)
 
     def chat(self, system: str | None = None, sampling: Sampling | None = None) -> Conversation:
         """A conversation that keeps its caches."""

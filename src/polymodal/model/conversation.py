@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polymodal.content import Message, Part, audio, image, text
+from polymodal.content import Message, Part, audio, image, text, video
 from polymodal.errors import ContentError
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import Example, MediaItem, common_prefix
@@ -64,13 +64,14 @@ class Conversation:
         question: str,
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Add a user turn and answer it. `on_text` is called with each new piece of text as it comes."""
-        parts = question_parts(question, images, audio)
+        parts = question_parts(question, images, audio, videos)
         if not parts:
-            raise ContentError("there is nothing to answer: give a question, a picture or a recording")
+            raise ContentError("there is nothing to answer: give a question, a picture, a recording or a clip")
         return self.say(Message("user", parts), on_text=on_text)
 
     @torch.no_grad()
@@ -164,7 +165,9 @@ def _croppable(cache: Any) -> bool:
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def question_parts(question: str, images: Sequence[Any], recordings: Sequence[Any]) -> tuple[Part, ...]:
+def question_parts(
+    question: str, images: Sequence[Any], recordings: Sequence[Any], clips: Sequence[Any] = ()
+) -> tuple[Part, ...]:
     """Media first, then the question: the order the models of the survey are trained with."""
-    parts = [image(item) for item in images] + [audio(item) for item in recordings]
+    parts = [image(item) for item in images] + [audio(item) for item in recordings] + [video(item) for item in clips]
     return (*parts, *([text(question)] if question else []))

@@ -24,8 +24,8 @@ _LLAVA_VISION = ("clip_vision_model",)
 
 def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
     """`parts`: rows of name, kind, parameters, trained (by any of the stages' patterns `trains`), bytes; the adapters of a
-    part are a row of their own, under its name with `.peft`. `positions`:
-    places in the sequence one item of each modality takes (a picture; ten seconds of sound). `export`: the verdict."""
+    part are a row of their own, under its name with `.peft`. `positions`: places in the sequence one item of each modality
+    takes (a picture; ten seconds of sound or video). `export`: the verdict."""
     recipe, model = composition.recipe, composition.model
     kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
     for name, part in recipe.inputs.items():
@@ -60,7 +60,10 @@ def positions(composition: Composition) -> dict[str, int]:
     import numpy as np
     from PIL import Image
 
+    from polymodal.media import load_video
+
     samples = {"image": Image.new("RGB", (320, 240)), "audio": np.zeros(160_000, dtype=np.float32)}
+    samples["video"] = load_video((np.zeros((10, 240, 320, 3), dtype=np.uint8), 1.0))
     modalities = composition.model.modalities
     return {name: m.positions(m.prepare(samples[name])) for name, m in modalities.items() if name in samples}
 
@@ -104,7 +107,7 @@ def table(report: dict[str, Any]) -> Group:
         share = f"{row['trained'] / max(1, row['parameters']):.0%}" if row["trained"] else "frozen"
         size = f"{row['parameters'] / 1e6:.2f} M"
         grid.add_row(row["part"], row["kind"], size, share, f"{row['bytes'] / 1e6:.0f} MB")
-    units = {"image": "a picture", "audio": "10 s of sound"}
+    units = {"image": "a picture", "audio": "10 s of sound", "video": "10 s of video"}
     lines = [f"{units.get(name, name)} takes {n} positions" for name, n in report["positions"].items()]
     verdict = "exportable to LLaVA" if report["export"]["llava"] else "not exportable to LLaVA"
     return Group(grid, Text("; ".join([*lines, f"{verdict}: {report['export']['why']}"])))

@@ -5,6 +5,7 @@ INPUT_PROJECTORS = {
     "mlp": "polymodal.parts.input_projectors.mlp.MLP",
     "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
     "pyramid": "polymodal.parts.input_projectors.pyramid.Pyramid",
+    "temporal": "polymodal.parts.input_projectors.temporal.Temporal",
     "tags": "polymodal.parts.input_projectors.tags.Tags",
     "posteriors": "polymodal.parts.input_projectors.posteriors.Posteriors",
     "branches": "polymodal.parts.input_projectors.branches.Branches",
