@@ -191,6 +191,14 @@ def test_ldp_leaves_a_quarter_of_the_positions_where_they_were(kind):
     assert int((after - before).norm(dim=-1).argmax()) == 15
 
 
+@pytest.mark.parametrize(("kind", "millions"), [("ldp", 18.94), ("ldp-v2", 6.32)])
+def test_ldp_has_the_parameters_of_its_authors_code(kind, millions):
+    """Counted there layer by layer, between CLIP ViT-L and MobileLLaMA 1.4B."""
+    with torch.device("meta"):
+        projector = build("projector", INPUT_PROJECTORS, {"kind": kind}, 1024, 2048)
+    assert round(sum(p.numel() for p in projector.parameters()) / 1e6, 2) == millions
+
+
 def test_ldp_v2_is_the_mean_of_each_square_and_its_place():
     """Where the convolution says nothing, 2 x 2 neighbours are averaged and an odd edge repeats."""
     projector = make("ldp-v2")
