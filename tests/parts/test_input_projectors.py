@@ -29,7 +29,9 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "ldp-v2": {"kind": "ldp-v2"},
     "upm": {"kind": "upm", "tokens": 5, "experts": 2, "depth": 2, "heads": 3},
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
+    "resampler-2d": {"kind": "resampler-2d", "queries": 3, "heads": 2},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
+    "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},
 }
 
 
@@ -50,7 +52,9 @@ def make(name: str) -> InputProjector:
 def lengths(name: str) -> list[int]:
     if name == "pyramid":
         return [1, 5, 10, 15, 1, 20]
-    return [side * side for side in range(1, 8)] if name.startswith(("pixel", "ldp")) else list(range(1, 61))
+    return (
+        [side * side for side in range(1, 8)] if name.startswith(("pixel", "ldp", "resampler-2d")) else list(range(1, 61))
+    )
 
 
 def items(name: str, seed: int = 0) -> list[torch.Tensor]:
@@ -167,7 +171,7 @@ def test_pixel_shuffle_keeps_the_whole_width_of_each_feature_together():
     assert blocks.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
 
 
-@pytest.mark.parametrize("kind", ["pixel-shuffle", "ldp", "ldp-v2"])
+@pytest.mark.parametrize("kind", ["pixel-shuffle", "ldp", "ldp-v2", "resampler-2d"])
 @pytest.mark.parametrize("n", [2, 3, 5, 50, 99])
 def test_what_joins_neighbours_refuses_what_is_no_square(kind, n):
     projector = make(kind)
@@ -209,6 +213,32 @@ def test_ldp_v2_is_the_mean_of_each_square_and_its_place():
         (out,), (plain,) = projector(Features([x])), projector.mlp(Features([x]))
     expected = [plain[[0, 1, 3, 4]].mean(0), plain[[2, 5]].mean(0), plain[[6, 7]].mean(0), plain[8]]
     assert torch.allclose(out, torch.stack(expected), atol=1e-6)
+
+
+def test_each_window_of_a_q_former_is_read_by_itself():
+    """SALMONN's 17 features of Whisper are a third of a second; what stands in one window moves no position of another."""
+    projector = make("q-former, by window")
+    assert (
+        build("projector", INPUT_PROJECTORS, {**PROJECTORS["q-former"], "queries": 1, "window": 17}, IN, OUT).length(1500)
+        == 89
+    )
+    item = torch.randn(16, IN, generator=torch.Generator().manual_seed(3))
+    changed = item.clone()
+    changed[8] += 1
+    with torch.no_grad():
+        before, after = projector(Features([item, changed]))
+    moved = (before - after).abs().amax(1) > 1e-4
+    assert moved.tolist() == [False, False, True, True, False, False]
+
+
+def test_features_of_equal_look_are_told_apart_by_where_they_stand():
+    """The same spot in two corners of a grey picture: a resampler without positions would read the same."""
+    projector = make("resampler-2d")
+    with torch.no_grad():
+        first, last = torch.zeros(25, IN), torch.zeros(25, IN)
+        first[0], last[-1] = 3.0, 3.0
+        a, b = projector(Features([first, last]))
+    assert not torch.allclose(a, b, atol=1e-4)
 
 
 def test_upm_mixes_its_experts_by_weights_that_sum_to_one():
@@ -260,6 +290,7 @@ def test_prefix_statistics_survive_rounding_to_half_precision():
         ({"kind": "resampler", "latents": "many"}, "latents"),
         ({"kind": "q-former", "hidden": 16, "heads": 3}, "heads"),
         ({"kind": "upm", "heads": 5}, "heads"),
+        ({"kind": "resampler-2d", "heads": 3}, "heads"),
         ({"kind": "ldp", "ratio": 3}, "ratio"),
     ],
 )

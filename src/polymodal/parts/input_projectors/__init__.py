@@ -13,5 +13,6 @@ INPUT_PROJECTORS = {
     "ldp-v2": "polymodal.parts.input_projectors.ldp_v2.LDPv2",
     "upm": "polymodal.parts.input_projectors.upm.UPM",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
+    "resampler-2d": "polymodal.parts.input_projectors.resampler_2d.Resampler2D",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
 }
