@@ -11,6 +11,7 @@ import typer
 
 from polymodal.cli_assets import app as assets_app
 from polymodal.cli_corpus import app as corpus_app
+from polymodal.cli_parts import app as parts_app
 from polymodal.errors import PolymodalError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(assets_app, name="assets", help="Weights and data: list, fetch, verify.")
 app.add_typer(corpus_app, name="corpus", help="Training data built from fetched packages.")
+app.add_typer(parts_app, name="parts", help="The components that the surveys name.")
 
 Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder of a checkpoint.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]

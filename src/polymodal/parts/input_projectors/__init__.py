@@ -10,6 +10,10 @@ INPUT_PROJECTORS = {
     "posteriors": "polymodal.parts.input_projectors.posteriors.Posteriors",
     "branches": "polymodal.parts.input_projectors.branches.Branches",
     "pixel-shuffle": "polymodal.parts.input_projectors.pixel_shuffle.PixelShuffle",
+    "ldp": "polymodal.parts.input_projectors.ldp.LDP",
+    "ldp-v2": "polymodal.parts.input_projectors.ldp_v2.LDPv2",
+    "upm": "polymodal.parts.input_projectors.upm.UPM",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
+    "resampler-2d": "polymodal.parts.input_projectors.resampler_2d.Resampler2D",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
 }
