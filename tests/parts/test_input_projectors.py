@@ -366,6 +366,20 @@ def test_equal_names_are_one_that_is_as_likely_as_all_of_them(tmp_path):
             build("projector", INPUT_PROJECTORS, options | wrong, IN, OUT)
 
 
+def test_a_sharper_classifier_is_surer_of_the_same_names():
+    options = {**PROJECTORS["tags"], "top": 1, "tokens": 1}
+    features = Features(items("tags")[:40])
+    scores = []
+    for sharpen in (1.0, 2.0):
+        torch.manual_seed(0)
+        projector = build("projector", INPUT_PROJECTORS, {**options, "sharpen": sharpen}, IN, OUT).eval()
+        projector.speak(VOCABULARY)
+        scores.append(projector.scores(features)[:, [0, 2]])
+    assert torch.allclose(2 * scores[0], scores[1])
+    with pytest.raises(RecipeError, match="sharpen"):
+        build("projector", INPUT_PROJECTORS, {**options, "sharpen": 0}, IN, OUT)
+
+
 def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
     file = tmp_path / "names.txt"
     file.write_text("dog\n\nice cream\n\n")

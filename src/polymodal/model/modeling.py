@@ -161,7 +161,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
                     f"{'encoder emits' if key == 'width_in' else 'backbone takes'} width {width}"
                 )
         projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
-        projector.speak(Vocabulary(backbone.ids, backbone.embed), encoder.writing)
+        projector.speak(Vocabulary(backbone.ids, backbone.embed), getattr(encoder, "writing", None))
         inputs[name] = Modality(encoder, projector, part.before, part.after)
     model = MultimodalLM(backbone, inputs).eval()
     peft.attach(model, recipe.peft)

@@ -18,6 +18,7 @@ from polymodal.parts.base import Features, InputProjector
 from polymodal.parts.input_projectors.standardize import Standardize
 
 Positive = Annotated[int, Field(ge=1)]
+Above = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing
 from polymodal.parts.input_projectors.classifiers import Cosine, Frozen
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.input_projectors.mlp import Above, Positive
 from polymodal.parts.sources import locate, read_lines
 
 
@@ -19,7 +19,8 @@ class Tags(InputProjector):
     """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. `names`: a list,
     or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely as all of them
     (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose `model.safetensors` ends in
-    a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`."""
+    a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`. `sharpen`
+    multiplies its logits: of a style that it never saw a classifier is less sure than it is right."""
 
     words: Tensor
     group: Tensor
@@ -33,11 +34,12 @@ class Tags(InputProjector):
         tokens: Positive = 4,
         rank: Positive = 256,
         noise: float = 0.0,
+        sharpen: Above = 1.0,
         classifier: str | None = None,
     ) -> None:
         super().__init__()
         self.names = read_lines(names) if isinstance(names, str) else list(names)
-        self.top, self.tokens, self.noise = top, tokens, noise
+        self.top, self.tokens, self.noise, self.sharpen = top, tokens, noise, sharpen
         self.index = {name: i for i, name in enumerate(self.names) if name}
         self.said = list(dict.fromkeys(name for name in self.names if name))
         if len(self.said) < top:
@@ -65,7 +67,7 @@ class Tags(InputProjector):
         """Logits [M, names] of the first feature of each item."""
         x = torch.stack([rows[0] for rows in features.tokens])
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
-        return self.classifier(x + noise * x).masked_fill(self.get_buffer("silent"), float("-inf"))
+        return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
 
     def forward(self, features: Features) -> list[Tensor]:
         each = self.scores(features).softmax(-1)  # of a blank name 0
