@@ -45,11 +45,13 @@ class Composition:
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         *,
+        media: Sequence[Part] = (),
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """One question about any number of pictures and recordings (paths, bytes, PIL images, arrays)."""
-        return self.chat(sampling=sampling).ask(question, images, audio, on_text=on_text)
+        """One question about any number of pictures and recordings (paths, bytes, PIL images, arrays), and `media`: parts of
+        any modality, such as `Part("points", media="chair.ply")`."""
+        return self.chat(sampling=sampling).ask(question, images, audio, media=media, on_text=on_text)
 
     def chat(self, system: str | None = None, sampling: Sampling | None = None) -> Conversation:
         """A conversation that keeps its caches."""

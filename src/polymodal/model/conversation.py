@@ -65,10 +65,12 @@ class Conversation:
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
         *,
+        media: Sequence[Part] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Add a user turn and answer it. `on_text` is called with each new piece of text as it comes."""
-        parts = question_parts(question, images, audio)
+        """Add a user turn and answer it. `media`: parts of any modality, after pictures and recordings. `on_text` is called
+        with each new piece of text as it comes."""
+        parts = question_parts(question, images, audio, media)
         if not parts:
             raise ContentError("there is nothing to answer: give a question, a picture or a recording")
         return self.say(Message("user", parts), on_text=on_text)
@@ -164,7 +166,9 @@ def _croppable(cache: Any) -> bool:
     return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def question_parts(question: str, images: Sequence[Any], recordings: Sequence[Any]) -> tuple[Part, ...]:
+def question_parts(
+    question: str, images: Sequence[Any], recordings: Sequence[Any], media: Sequence[Part] = ()
+) -> tuple[Part, ...]:
     """Media first, then the question: the order the models of the survey are trained with."""
-    parts = [image(item) for item in images] + [audio(item) for item in recordings]
+    parts = [*(image(item) for item in images), *(audio(item) for item in recordings), *media]
     return (*parts, *([text(question)] if question else []))
