@@ -101,7 +101,8 @@ def _placed(part: Any, transform: np.ndarray) -> trimesh.Trimesh | None:
 
     if not isinstance(part, trimesh.Trimesh):
         return None
-    colors = part.visual.face_colors if part.visual.kind in ("face", "vertex") else None
+    visual: Any = part.visual
+    colors = visual.face_colors if visual.kind in ("face", "vertex") else None
     vertices = trimesh.transform_points(part.vertices, transform)
     return trimesh.Trimesh(vertices, part.faces, face_colors=colors, process=False)
 
