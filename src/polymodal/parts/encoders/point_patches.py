@@ -46,8 +46,8 @@ class PointPatches(Encoder):
         if len(media) < (least := max(self.groups, self.size)):
             raise MediaError(f"a cloud of {len(media)} points is too small for this encoder, which needs {least} of them")
         centres, patches = grouped(media, self.points, self.groups, self.size)
-        # By the radius that holds `size` of `points` even ones on the sphere (PointNeXt, arXiv 2206.04670, normalises by its
-        # radius too): otherwise the biases behind them are louder than places within a group.
+        # By the radius that holds `size` of `points` even ones on the sphere (PointNeXt, arXiv 2206.04670, does so with
+        # its own radius): otherwise the biases behind them are louder than places within a group.
         patches[..., :3] /= 2 * (self.size / self.points) ** 0.5
         return {"centres": torch.from_numpy(centres), "patches": torch.from_numpy(patches[..., : 6 if self.color else 3])}
 
