@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import zlib
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ import soundfile
 import yaml
 
 from polymodal import cli
+from polymodal.content import text
+from polymodal.model.conversation import Answer
 from polymodal.training import checking
 from tests.conftest import picture, sound
 
@@ -67,6 +71,7 @@ def nan_wav() -> bytes:
     return out.getvalue()
 
 
+ANSWER = Answer([text("it does")], {"total": 0.1}, {"prompt": 1})
 BAD_MEDIA = {
     "missing": ("--image", None, "no such file"),
     "empty": ("--image", b"", "empty"),
@@ -168,6 +173,19 @@ def test_ask_json_has_the_promised_fields(model, tmp_path, monkeypatch, capsys):
     assert answer["timing"]["total"] >= answer["timing"]["first"] > 0
 
 
+def test_ask_takes_clips_and_says_so_where_a_model_does_not(model, tmp_path, monkeypatch, capsys):
+    frames = [picture(i) for i in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    code, out, err = run(monkeypatch, capsys, "ask", "what moves?", "--video", tmp_path / "a.gif", "-m", model)
+    assert (code, out) == (2, "")
+    assert err == "error: this model takes no video; it takes audio, image\n"
+    asked = []
+    monkeypatch.setattr(cli, "_load", lambda model, threads: SimpleNamespace(ask=lambda *a, **k: asked.append(a) or ANSWER))
+    code, out, _ = run(monkeypatch, capsys, "ask", "--json", "-v", "a.gif", "-v", "b.mp4", "-i", "c.png", "what moves?")
+    assert (code, json.loads(out)) == (0, ANSWER.to_json())
+    assert asked == [("what moves?", [Path("c.png")], (), [Path("a.gif"), Path("b.mp4")])]
+
+
 def test_ask_prints_the_answer_and_nothing_else(model, tiny, monkeypatch, capsys):
     code, out, err = run(monkeypatch, capsys, "ask", "what is this?", "-m", model, "--max-new-tokens", "8")
     from polymodal.model.generation import Sampling
@@ -181,13 +199,24 @@ def test_chat_keeps_a_conversation_and_survives_bad_paths(model, tmp_path, monke
     picture(1).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_text("words")
     lines = [f"/image {tmp_path}/a.png", "what is this?", "is it red?", "/image nowhere.png", f"/image {tmp_path}/b.png"]
-    lines += ["and this?", "/history", "/reset", "/history", "/help", "/quit", "never read"]
+    lines += [
+        "and this?",
+        f"/video {tmp_path}/a.png",
+        "does it move?",
+        "/history",
+        "/reset",
+        "/history",
+        "/help",
+        "/quit",
+        "never read",
+    ]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
     code, out, _ = run(monkeypatch, capsys, "chat", "-m", model, "--max-new-tokens", "4")
     assert code == 0
     assert "a.png goes with your next message" in out
     assert "there is no file 'nowhere.png'" in out
     assert "not a picture" in " ".join(out.split())  # long paths wrap
+    assert "takes no video" in out
     shown, after = out.split("forgotten")
     assert shown.count("user:") == 2
     assert "and this?" not in shown.split("user:", 1)[1]

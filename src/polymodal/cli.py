@@ -11,6 +11,7 @@ import typer
 
 from polymodal.cli_assets import app as assets_app
 from polymodal.cli_corpus import app as corpus_app
+from polymodal.cli_parts import app as parts_app
 from polymodal.errors import PolymodalError
 
 app = typer.Typer(
@@ -22,11 +23,13 @@ app = typer.Typer(
 )
 app.add_typer(assets_app, name="assets", help="Weights and data: list, fetch, verify.")
 app.add_typer(corpus_app, name="corpus", help="Training data built from fetched packages.")
+app.add_typer(parts_app, name="parts", help="The components that the surveys name.")
 
 Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder of a checkpoint.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]
 Recordings = Annotated[list[Path] | None, typer.Option("--audio", "-a", help="A recording; repeat for several.")]
-Media = Annotated[list[str] | None, typer.Option("--media", help="KIND=FILE: media of any kind the model takes; repeat.")]
+Clips = Annotated[list[Path] | None, typer.Option("--video", "-v", help="A clip; repeat for several.")]
+Media = Annotated[list[str] | None, typer.Option("--media", help="KIND=FILE: media of another kind; repeat for several.")]
 Tokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
 Seed = Annotated[int | None, typer.Option(help="Repeats a sampled answer.")]
@@ -36,9 +39,10 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="KEY.KEY=VALUE chang
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(help="What to ask; may be empty if there is a picture or recording.")] = "",
+    question: Annotated[str, typer.Argument(help="What to ask; may be empty if there are media.")] = "",
     image: Images = None,
     audio: Recordings = None,
+    video: Clips = None,
     media: Media = None,
     model: Model = "nano",
     max_new_tokens: Tokens = 128,
@@ -47,7 +51,7 @@ def ask(
     threads: Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print text, parts, timing and token counts as JSON.")] = False,
 ) -> None:
-    """Ask one question about any number of pictures, recordings and other media.
+    """Ask one question about any number of pictures, recordings, clips and other media.
 
     Example: `polymodal ask "What kind of thing is this?" --image cat.jpg`
 
@@ -61,7 +65,8 @@ def ask(
     composition = _load(model, threads)
     sampling = _sampling(max_new_tokens, temperature, seed)
     stream = None if json else _write
-    answer = composition.ask(question, image or (), audio or (), media=parts, sampling=sampling, on_text=stream)
+    asked = question, image or (), audio or (), video or ()
+    answer = composition.ask(*asked, media=parts, sampling=sampling, on_text=stream)
     typer.echo(encoder.dumps(answer.to_json(), ensure_ascii=False) if json else "")
 
 
@@ -73,7 +78,7 @@ def chat(
     seed: Seed = None,
     threads: Threads = None,
 ) -> None:
-    """Talk to a model. /image PATH, /audio PATH and the like add media to your next message; /help lists the rest."""
+    """Talk to a model. /image PATH and the like add media to your next message; /help lists the rest."""
     from polymodal.cli_chat import repl
 
     repl(_load(model, threads).chat(sampling=_sampling(max_new_tokens, temperature, seed)))

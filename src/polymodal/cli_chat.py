@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 HELP = f"""[bold]/image[/] PATH   add a picture to your next message
 [bold]/audio[/] PATH   add a recording to your next message
-[bold]/KIND[/] PATH    add media of another kind: {", ".join(MODALITIES[2:])}
+[bold]/video[/] PATH   add a clip to your next message
+[bold]/KIND[/] PATH    add media of another kind: {", ".join(MODALITIES[3:])}
 [bold]/history[/]      show the conversation
 [bold]/reset[/]        forget it
 [bold]/quit[/]         leave (so does Ctrl-D)"""

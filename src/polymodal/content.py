@@ -32,7 +32,7 @@ _OPENAI = {"image_url": "image", "audio_url": "audio", "video_url": "video"}
 @dataclass(frozen=True)
 class Part:
     """One piece of a message. `text` for a text part, `media` for every other: a path, raw `bytes`, a data URI, a
-    `PIL.Image.Image`, or an array (audio and imu: `(samples, rate)`)."""
+    `PIL.Image.Image`, or an array (audio and imu: `(samples, rate)`, video: `(frames, rate)`)."""
 
     type: str
     text: str | None = None
@@ -163,6 +163,10 @@ def image(media: Any) -> Part:
 
 def audio(media: Any) -> Part:
     return Part("audio", media=media)
+
+
+def video(media: Any) -> Part:
+    return Part("video", media=media)
 
 
 def system(*parts: Part | str) -> Message:

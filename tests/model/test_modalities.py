@@ -1,4 +1,4 @@
-"""Points, sensors, depth and temperature in one model and one conversation, beside pictures and recordings."""
+"""Points, sensors, depth and temperature in one model and one conversation, beside pictures and clips."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ VISION = {"kind": "vision", "config": dict(CLIP)}
 BLOCKS = {"width": 24, "depth": 1, "heads": 3}
 ENCODERS = {
     "image": VISION,
+    "video": {"kind": "frames", "of": VISION, "frames": 2},
     "points": {"kind": "point-patches", "groups": 6, "size": 4, **BLOCKS},
     "imu": {"kind": "series", "rate": 10, "channels": ["ax", "ay"], "units": "g", "patch": 5, "window": 20, **BLOCKS},
-    "depth": {"kind": "maps", "modality": "depth", "unit": "millimetres", "range": [300, 9000], "encoder": VISION},
-    "thermal": {"kind": "maps", "modality": "thermal", "unit": "celsius", "range": [0, 50], "encoder": VISION},
+    "depth": {"kind": "maps", "modality": "depth", "unit": "millimetres", "range": [300, 9000], "of": VISION},
+    "thermal": {"kind": "maps", "modality": "thermal", "unit": "celsius", "range": [0, 50], "of": VISION},
 }
-POSITIONS = {"image": 16, "points": 6, "imu": 20, "depth": 16, "thermal": 16}
+POSITIONS = {"image": 16, "video": 32, "points": 6, "imu": 20, "depth": 16, "thermal": 16}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,9 @@ def files(tmp_path_factory):
     Image.fromarray(rng.integers(300, 9000, (20, 30), dtype=np.uint16)).save(folder / "room.png")
     np.save(folder / "room.npy", rng.uniform(10, 40, (20, 30)))
     picture(1).save(folder / "cat.png")
-    names = {"points": "chair.npy", "imu": "walk.csv", "depth": "room.png", "thermal": "room.npy", "image": "cat.png"}
+    picture(1).save(folder / "cat.gif", save_all=True, append_images=[picture(2)], duration=100)
+    names = {"points": "chair.npy", "imu": "walk.csv", "depth": "room.png", "thermal": "room.npy"}
+    names |= {"image": "cat.png", "video": "cat.gif"}
     return {kind: folder / name for kind, name in names.items()}
 
 
@@ -56,7 +59,8 @@ def test_every_kind_takes_its_positions_in_one_question(model, files):
     media = [Part(kind, media=file) for kind, file in files.items()]
     answer = model.ask("what is this?", media=media, sampling=Sampling(max_new_tokens=3))
     assert answer.tokens["media"] == sum(POSITIONS.values())
-    mixed = model.ask("what is this?", images=[files["image"]], media=media[:4], sampling=Sampling(max_new_tokens=3))
+    named = {"images": [files["image"]], "videos": [files["video"]], "media": media[:4]}
+    mixed = model.ask("what is this?", **named, sampling=Sampling(max_new_tokens=3))
     assert mixed.tokens["media"] == answer.tokens["media"]
 
 
@@ -115,11 +119,11 @@ def test_the_command_line_takes_any_kind(model, files, tmp_path, monkeypatch, ca
     )
     assert code == 0
     assert json.loads(out)["tokens"]["media"] == sum(POSITIONS.values())
-    lines = [f"/points {files['points']}", f"/imu {files['imu']}", "what?", "/history", "/quit"]
+    lines = [*(f"/{kind} {file}" for kind, file in files.items()), "what?", "/history", "/quit"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
     code, out, _ = run(monkeypatch, capsys, "chat", "-m", tmp_path / "saved", "--max-new-tokens", 2)
     assert code == 0
-    assert "⟨points: " in out
+    assert all(f"⟨{kind}: " in out for kind in files)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,19 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "mlp, stacked": {"kind": "mlp", "depth": 3, "hidden": 10, "stack": 3, "norm": True, "dropout": 0.1, "mask": 0.1},
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
+    "temporal": {"kind": "temporal", "cells": 2, "tokens": 2, "frames": 5, "hidden": 10},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
     "posteriors": {"kind": "posteriors", "top": 3},
     "branches": {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": {"kind": "prefix", "tokens": 2, "hidden": 10}}},
     "pixel-shuffle": {"kind": "pixel-shuffle"},
     "pixel-shuffle, by 3": {"kind": "pixel-shuffle", "ratio": 3, "depth": 2, "hidden": 10},
+    "ldp": {"kind": "ldp"},
+    "ldp-v2": {"kind": "ldp-v2"},
+    "upm": {"kind": "upm", "tokens": 5, "experts": 2, "depth": 2, "heads": 3},
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
+    "resampler-2d": {"kind": "resampler-2d", "queries": 3, "heads": 2},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
+    "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},
 }
 
 
@@ -47,7 +53,11 @@ def make(name: str) -> InputProjector:
 def lengths(name: str) -> list[int]:
     if name == "pyramid":
         return [1, 5, 10, 15, 1, 20]
-    return [side * side for side in range(1, 8)] if name.startswith("pixel") else list(range(1, 61))
+    if name == "temporal":
+        return [2, 4, 10, 6, 2, 8]
+    return (
+        [side * side for side in range(1, 8)] if name.startswith(("pixel", "ldp", "resampler-2d")) else list(range(1, 61))
+    )
 
 
 def items(name: str, seed: int = 0) -> list[torch.Tensor]:
@@ -164,13 +174,88 @@ def test_pixel_shuffle_keeps_the_whole_width_of_each_feature_together():
     assert blocks.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
 
 
+@pytest.mark.parametrize("kind", ["pixel-shuffle", "ldp", "ldp-v2", "resampler-2d"])
 @pytest.mark.parametrize("n", [2, 3, 5, 50, 99])
-def test_pixel_shuffle_refuses_what_is_no_square(n):
-    projector = make("pixel-shuffle")
-    with pytest.raises(RecipeError, match=f"square grid.* emits {n} "):
+def test_what_joins_neighbours_refuses_what_is_no_square(kind, n):
+    projector = make(kind)
+    with pytest.raises(RecipeError, match=f"{kind} needs a square grid.* emits {n} "):
         projector.length(n)
-    with pytest.raises(RecipeError, match=f"square grid.* emits {n} "):
+    with pytest.raises(RecipeError, match=f"{kind} needs a square grid.* emits {n} "):
         projector(Features([torch.zeros(n, IN)]))
+
+
+@pytest.mark.parametrize("kind", ["ldp", "ldp-v2"])
+def test_ldp_leaves_a_quarter_of_the_positions_where_they_were(kind):
+    """MobileVLM's 24 x 24 become 12 x 12, and what the last corner shows is read at the last corner most of all."""
+    projector = make(kind)
+    assert projector.length(576) == 144
+    blank = torch.zeros(64, IN)
+    spot = blank.clone()
+    spot[-1] = 3.0
+    with torch.no_grad():
+        before, after = projector(Features([blank, spot]))
+    assert len(after) == 16
+    assert int((after - before).norm(dim=-1).argmax()) == 15
+
+
+@pytest.mark.parametrize(("kind", "millions"), [("ldp", 18.94), ("ldp-v2", 6.32)])
+def test_ldp_has_the_parameters_of_its_authors_code(kind, millions):
+    """Counted there layer by layer, between CLIP ViT-L and MobileLLaMA 1.4B."""
+    with torch.device("meta"):
+        projector = build("projector", INPUT_PROJECTORS, {"kind": kind}, 1024, 2048)
+    assert round(sum(p.numel() for p in projector.parameters()) / 1e6, 2) == millions
+
+
+def test_ldp_v2_is_the_mean_of_each_square_and_its_place():
+    """Where the convolution says nothing, 2 x 2 neighbours are averaged and an odd edge repeats."""
+    projector = make("ldp-v2")
+    torch.nn.init.zeros_(projector.place.weight)
+    torch.nn.init.zeros_(projector.place.bias)
+    (x,) = [items("ldp-v2")[2]]  # 3 x 3
+    with torch.no_grad():
+        (out,), (plain,) = projector(Features([x])), projector.mlp(Features([x]))
+    expected = [plain[[0, 1, 3, 4]].mean(0), plain[[2, 5]].mean(0), plain[[6, 7]].mean(0), plain[8]]
+    assert torch.allclose(out, torch.stack(expected), atol=1e-6)
+
+
+def test_each_window_of_a_q_former_is_read_by_itself():
+    """SALMONN's 17 features of Whisper are a third of a second; what stands in one window moves no position of another."""
+    projector = make("q-former, by window")
+    assert (
+        build("projector", INPUT_PROJECTORS, {**PROJECTORS["q-former"], "queries": 1, "window": 17}, IN, OUT).length(1500)
+        == 89
+    )
+    item = torch.randn(16, IN, generator=torch.Generator().manual_seed(3))
+    changed = item.clone()
+    changed[8] += 1
+    with torch.no_grad():
+        before, after = projector(Features([item, changed]))
+    moved = (before - after).abs().amax(1) > 1e-4
+    assert moved.tolist() == [False, False, True, True, False, False]
+
+
+def test_features_of_equal_look_are_told_apart_by_where_they_stand():
+    """The same spot in two corners of a grey picture: a resampler without positions would read the same."""
+    projector = make("resampler-2d")
+    with torch.no_grad():
+        first, last = torch.zeros(25, IN), torch.zeros(25, IN)
+        first[0], last[-1] = 3.0, 3.0
+        a, b = projector(Features([first, last]))
+    assert not torch.allclose(a, b, atol=1e-4)
+
+
+def test_upm_mixes_its_experts_by_weights_that_sum_to_one():
+    """Equal experts give what one of them gives, however the router weighs them; different ones do not."""
+    projector = make("upm")
+    with torch.no_grad():
+        (item,) = items("upm")[8:9]
+        before = projector(Features([item]))[0]
+        projector.experts[1].load_state_dict(projector.experts[0].state_dict())
+        equal = projector(Features([item]))[0]
+        for layer in projector.router.layers:
+            layer.weight.mul_(30)
+        assert torch.allclose(projector(Features([item]))[0], equal, atol=1e-5)
+    assert not torch.allclose(before, equal, atol=1e-3)
 
 
 def test_prefix_standardises_by_what_it_has_seen():
@@ -207,6 +292,9 @@ def test_prefix_statistics_survive_rounding_to_half_precision():
         ({"kind": "pixel-shuffle", "ratio": 0}, "ratio"),
         ({"kind": "resampler", "latents": "many"}, "latents"),
         ({"kind": "q-former", "hidden": 16, "heads": 3}, "heads"),
+        ({"kind": "upm", "heads": 5}, "heads"),
+        ({"kind": "resampler-2d", "heads": 3}, "heads"),
+        ({"kind": "ldp", "ratio": 3}, "ratio"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, named):

@@ -20,6 +20,7 @@ from polymodal.media.image import check_size, load_image
 from polymodal.media.maps import load_map
 from polymodal.media.points import load_points
 from polymodal.media.series import load_series
+from polymodal.media.video import load_video
 
 if TYPE_CHECKING:
     from polymodal.content import Part
@@ -35,11 +36,13 @@ __all__ = [
     "load_map",
     "load_points",
     "load_series",
+    "load_video",
 ]
 
 READERS: dict[str, Callable[..., Any]] = {
     "image": load_image,
     "audio": load_audio,
+    "video": load_video,
     "points": load_points,
     "imu": load_series,
     "depth": load_map,
@@ -48,8 +51,9 @@ READERS: dict[str, Callable[..., Any]] = {
 
 
 def load(part: Part, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz, points
-    as float32 [N, 6], imu as a `media.series.Series`, depth and thermal as float32 [height, width].
+    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz, video
+    as a `media.video.Video`, whose frames are decoded when they are asked for, points as float32 [N, 6], imu as a
+    `media.series.Series`, depth and thermal as float32 [height, width].
 
     Raises `MediaError` where the media is refused, or the type of the part has no reader.
     """
@@ -77,9 +81,12 @@ def _digest(*fields: bytes) -> str:
 
 
 def _fields(part: Part, limits: Limits) -> tuple[bytes, ...]:
-    media = part.media
     if part.text is not None:
         return b"text", part.text.encode("utf-8", "surrogatepass")
+    return _media_fields(part.media, part.type, limits)
+
+
+def _media_fields(media: Any, kind: str, limits: Limits) -> tuple[bytes, ...]:
     if isinstance(media, (str, bytes, bytearray, memoryview, os.PathLike)):
         return b"bytes", gate.read(media, limits)[0]
     if hasattr(media, "getpalette"):  # a PIL image; its palette, transparency and orientation are not in its bytes
@@ -88,8 +95,12 @@ def _fields(part: Part, limits: Limits) -> tuple[bytes, ...]:
             looks = media.getpalette(), media.info.get("transparency"), media.getexif().get(0x0112)
             return b"picture", repr((media.mode, media.size, *looks)).encode(), media.tobytes()
     if isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], numbers.Real):
-        return b"samples", repr(float(media[1])).encode(), *_array_fields(media[0], part.type)
-    return b"array", *_array_fields(media, part.type)
+        rate = repr(float(media[1])).encode()
+        if isinstance(media[0], (list, tuple)) and kind == "video":
+            frames = (_digest(*_media_fields(frame, "image", limits)) for frame in media[0])
+            return b"frames", rate, *(digest.encode() for digest in frames)
+        return b"samples", rate, *_array_fields(media[0], kind)
+    return b"array", *_array_fields(media, kind)
 
 
 def _array_fields(media: Any, kind: str) -> tuple[bytes, ...]:

@@ -31,6 +31,8 @@ class Limits:
     max_side: int = 20_000
     min_seconds: float = 0.02  # shorter than one analysis window (25 ms) of a speech encoder: no features
     max_seconds: float = 600.0
+    max_frames: int = 36_000  # of a clip: ten minutes at 60 per second
+    max_clip_pixels: int = 40_000_000_000  # of all its frames: ten minutes of 1920 x 1080 at 30 per second
     min_rate: int = 4_000  # samples per second
     max_rate: int = 384_000
     max_channels: int = 32

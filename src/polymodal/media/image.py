@@ -48,14 +48,20 @@ def load_image(source: Any, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
         data, name = gate.read(source, limits)
         kind = gate.expect(data, name, DECODERS, "picture")
         with gate.decoding(name):
-            module, decoder = DECODERS[kind]
-            picture = getattr(importlib.import_module(f"PIL.{module}"), decoder)(io.BytesIO(data))
+            picture = opened(data, kind)
     check_size(picture.size, name, limits)
     with gate.decoding(name):
-        return _to_rgb(ImageOps.exif_transpose(picture), name)
+        return to_rgb(ImageOps.exif_transpose(picture), name)
 
 
-def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+def opened(data: bytes, kind: str) -> Any:
+    """The picture file of a format of DECODERS, its header read and nothing decoded."""
+    module, decoder = DECODERS[kind]
+    return getattr(importlib.import_module(f"PIL.{module}"), decoder)(io.BytesIO(data))
+
+
+def to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """A copy in mode RGB, transparency on white. Raises `MediaError` for numbers that have no white level."""
     import numpy as np
     from PIL import Image
 

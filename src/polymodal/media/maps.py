@@ -6,8 +6,6 @@ told the unit, refuses what cannot be in it and knows which pixels hold nothing.
 
 from __future__ import annotations
 
-import importlib
-import io
 from typing import TYPE_CHECKING, Any
 
 from polymodal.errors import MediaError
@@ -15,7 +13,7 @@ from polymodal.media import gate
 from polymodal.media.arrays import FORMATS as ARRAYS
 from polymodal.media.arrays import load_array
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
-from polymodal.media.image import DECODERS, check_size
+from polymodal.media.image import check_size, opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,9 +39,7 @@ def load_map(source: Any, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     with gate.decoding(name):
         if kind in ARRAYS:
             return _checked(load_array(data, kind, name, "map")[0], name, limits)
-        module, decoder = DECODERS[kind]
-        picture = getattr(importlib.import_module(f"PIL.{module}"), decoder)(io.BytesIO(data))
-        return _from_picture(picture, name, limits)
+        return _from_picture(opened(data, kind), name, limits)
 
 
 def _from_picture(picture: Any, name: str, limits: Limits) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polymodal.content import Message, Part, audio, image, text
+from polymodal.content import Message, Part, audio, image, text, video
 from polymodal.errors import ContentError
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import Example, MediaItem, common_prefix
@@ -64,15 +64,16 @@ class Conversation:
         question: str,
         images: Sequence[Any] = (),
         audio: Sequence[Any] = (),
+        videos: Sequence[Any] = (),
         *,
         media: Sequence[Part] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Add a user turn and answer it. `media`: parts of any modality, after pictures and recordings. `on_text` is called
-        with each new piece of text as it comes."""
-        parts = question_parts(question, images, audio, media)
+        """Add a user turn and answer it. `media`: parts of any modality, after pictures, recordings and clips. `on_text` is
+        called with each new piece of text as it comes."""
+        parts = question_parts(question, images, audio, videos, media)
         if not parts:
-            raise ContentError("there is nothing to answer: give a question, a picture or a recording")
+            raise ContentError("there is nothing to answer: give a question or media")
         return self.say(Message("user", parts), on_text=on_text)
 
     @torch.no_grad()
@@ -167,8 +168,12 @@ def _croppable(cache: Any) -> bool:
 
 
 def question_parts(
-    question: str, images: Sequence[Any], recordings: Sequence[Any], media: Sequence[Part] = ()
+    question: str,
+    images: Sequence[Any],
+    recordings: Sequence[Any],
+    clips: Sequence[Any] = (),
+    media: Sequence[Part] = (),
 ) -> tuple[Part, ...]:
     """Media first, then the question: the order the models of the survey are trained with."""
-    parts = [*(image(item) for item in images), *(audio(item) for item in recordings), *media]
+    parts = [*map(image, images), *map(audio, recordings), *map(video, clips), *media]
     return (*parts, *([text(question)] if question else []))

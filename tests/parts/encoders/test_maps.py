@@ -12,8 +12,8 @@ from tests.conftest import CLIP, WHISPER
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, make
 
 VISION = {"kind": "vision", "config": dict(CLIP)}
-DEPTH = {"modality": "depth", "unit": "metres", "range": [0.5, 10], "encoder": VISION}
-THERMAL = {"modality": "thermal", "unit": "celsius", "range": [0, 50], "encoder": VISION}
+DEPTH = {"modality": "depth", "unit": "metres", "range": [0.5, 10], "of": VISION}
+THERMAL = {"modality": "thermal", "unit": "celsius", "range": [0, 50], "of": VISION}
 
 
 def depth(seed: int = 0, size=(30, 40)) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_the_features_are_those_of_the_drawing_in_grey():
     encoder = make("maps", **DEPTH)
     drawing = encoder.shading.draw(depth())
     assert drawing.mode == "RGB"
-    assert torch.equal(encoder.prepare(depth())["pixel_values"], encoder.image.prepare(drawing)["pixel_values"])
+    assert torch.equal(encoder.prepare(depth())["pixel_values"], encoder.of.prepare(drawing)["pixel_values"])
 
 
 def test_near_is_white_far_and_unknown_are_black_and_shades_are_of_disparity():
@@ -81,8 +81,8 @@ def test_numbers_that_cannot_be_in_the_unit_are_refused(modality, unit, value, s
         ({"unit": "celsius"}, "option 'unit': depth is in metres or millimetres or disparity, not 'celsius'"),
         ({"range": [10, 0.5]}, "option 'range': \\[10, 0.5\\] is not low above 0 and high"),
         ({"range": [0, 5]}, "option 'range': \\[0, 5\\] is not low above 0 and high"),
-        ({"encoder": {"kind": "whisper", "config": dict(WHISPER)}}, "its encoder takes audio, not image"),
-        ({"encoder": {"kind": "vison"}}, "did you mean 'vision'"),
+        ({"of": {"kind": "whisper", "config": dict(WHISPER)}}, "'of' is an image encoder, and 'whisper' takes audio"),
+        ({"of": {"kind": "vison"}}, "did you mean 'vision'"),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused(changes, said):

@@ -22,6 +22,14 @@ _VIT = {
     "patch_size": 7,
     "initializer_range": 0.2,
 }
+_SAM = {
+    **_VIT,
+    "mlp_dim": 48,
+    "output_channels": 16,
+    "window_size": 2,
+    "global_attn_indexes": [1],
+    "num_pos_feats": 8,
+}
 _STAGES = {"image_size": 32, "depths": [1, 1]}
 ENCODERS = {
     "clip": {"model_type": "clip_vision_model", **_VIT},
@@ -37,6 +45,8 @@ ENCODERS = {
     "internvl": {"model_type": "internvl_vision", **_VIT},
     "eva-vit (blip-2)": {"model_type": "blip_2_vision_model", **_VIT},
     "swin": {"model_type": "swin", **_STAGES, "patch_size": 4, "embed_dim": 8, "num_heads": [2, 4], "window_size": 4},
+    "sam": {"model_type": "sam_vision_model", **_SAM},
+    "sam-hq": {"model_type": "sam_hq_vision_model", **_SAM},
     "convnext": {"model_type": "convnext", **_STAGES, "patch_size": 4, "num_stages": 2, "hidden_sizes": [8, 24]},
 }
 PICTURES = [picture(1, (40, 30)), picture(2, (9, 60)), picture(3, (100, 100)), picture(4, (28, 28))]
@@ -100,6 +110,12 @@ def _whole(name: str) -> transformers.PreTrainedModel:
     if name == "internvl":
         config = transformers.InternVLConfig(vision_config=vision, text_config={"model_type": "qwen2", **text})
         return transformers.InternVLForConditionalGeneration(config)
+    if name in ("sam", "sam-hq"):
+        kind = transformers.SamModel if name == "sam" else transformers.SamHQModel
+        decoder = {"hidden_size": 16, "mlp_dim": 32, "iou_head_hidden_dim": 16, "vit_dim": 24}
+        prompts = {"hidden_size": 16, "image_size": 28, "patch_size": 7}
+        options = {"vision_config": vision, "mask_decoder_config": decoder, "prompt_encoder_config": prompts}
+        return kind(kind.config_class(**options))
     if name == "vit":
         return transformers.ViTForImageClassification(transformers.ViTConfig(**vision))
     assert name == "eva-vit (blip-2)"
@@ -117,6 +133,8 @@ _INNER = {  # where each whole model keeps its tower
     "aimv2": "vision_model",
     "internvl": "model.vision_tower",
     "vit": "vit",
+    "sam": "vision_encoder",
+    "sam-hq": "vision_encoder",
     "eva-vit (blip-2)": "vision_model",
 }
 
@@ -125,6 +143,10 @@ def _save_with_processor(model: transformers.PreTrainedModel, name: str, folder)
     model.save_pretrained(folder)
     if name == "siglip2":
         transformers.Siglip2ImageProcessorPil(patch_size=7, max_num_patches=16).save_pretrained(folder)
+        return
+    if name.startswith("sam"):
+        size = {"size": {"longest_edge": 28}, "pad_size": {"height": 28, "width": 28}}
+        transformers.SamImageProcessorPil(**size).save_pretrained(folder)
         return
     size = {"height": 28, "width": 28}
     transformers.ViTImageProcessorPil(size=size, image_mean=[0.4] * 3, image_std=[0.3] * 3).save_pretrained(folder)
@@ -138,7 +160,8 @@ def test_the_tower_of_a_whole_checkpoint_is_taken(name, tmp_path):
     encoder = make("vision", path=str(tmp_path))
     tower = whole.get_submodule(_INNER[name])
     own, taken = tower.state_dict(), encoder.network.state_dict()
-    prefix = "vision_model." if "vision_model." + next(iter(own)) in taken else ""
+    first = next(iter(own))
+    prefix = next(p for p in ("", "vision_model.", "vision_encoder.") if p + first in taken)
     for key, tensor in own.items():
         if "pooler" not in key or prefix + key in taken:
             assert torch.equal(taken[prefix + key], tensor), key
@@ -146,7 +169,7 @@ def test_the_tower_of_a_whole_checkpoint_is_taken(name, tmp_path):
     check_options_rebuild(encoder, "vision", PICTURES)
 
 
-@pytest.mark.parametrize("name", ["dinov2", "swin", "convnext", "mae", "beit"])
+@pytest.mark.parametrize("name", ["dinov2", "swin", "convnext", "mae", "beit", "sam", "sam-hq"])
 def test_a_folder_saved_by_transformers_gives_the_same_features(name, tmp_path):
     encoder = make("vision", config=dict(ENCODERS[name]))
     encoder.network.save_pretrained(tmp_path)
@@ -223,7 +246,7 @@ def test_a_config_that_is_no_vision_encoder_is_a_recipe_error():
         make("vision", config={"model_type": "whisper", "d_model": 24, "decoder_layers": 1, "encoder_layers": 1})
 
 
-STAGED = ("swin", "convnext")
+STAGED = ("swin", "convnext", "sam", "sam-hq")
 
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name not in STAGED])
@@ -256,7 +279,8 @@ def test_tiles_are_pictures_to_the_encoder_behind_the_whole(name):
     [
         ("clip", {"layer": -3}, "'layer': a 'clip_vision_model' has -1 to -2, not -3"),
         ("clip", {"layer": 1}, "-1 to -2, not 1"),
-        ("swin", {"layer": -2}, "'layer': a 'swin' has stages of different widths"),
+        ("swin", {"layer": -2}, "'layer': a 'swin' has states of different widths"),
+        ("sam", {"layer": -2}, "'layer': a 'sam_vision_model' has states of different widths"),
         ("siglip2", {"tiles": 2}, "'tiles': a 'siglip2_vision_model' takes pictures of any shape"),
     ],
 )

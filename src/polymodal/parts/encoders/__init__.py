@@ -3,6 +3,7 @@
 ENCODERS = {
     "efficientnet-lite": "polymodal.parts.encoders.efficientnet.EfficientNetLite",
     "vision": "polymodal.parts.encoders.vision.TransformersVision",
+    "frames": "polymodal.parts.encoders.frames.Frames",
     "whisper": "polymodal.parts.encoders.whisper.WhisperSpeech",
     "whisper-decoder": "polymodal.parts.encoders.whisper_decoder.WhisperDecoder",
     "waveform": "polymodal.parts.encoders.waveform.WaveformAudio",

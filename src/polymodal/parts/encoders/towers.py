@@ -25,9 +25,10 @@ def network(config: Any) -> Any:
 def size(config: Any, layer: int | None, tiles: int) -> int:
     """The side of its pictures in pixels. Raises `RecipeError` for a `layer` or `tiles` that it does not have."""
     kind, side = config.model_type, getattr(config, "image_size", 224)
-    depth = 0 if hasattr(config, "depths") else config.num_hidden_layers  # of stages, no two states are alike
+    staged = hasattr(config, "depths") or hasattr(config, "output_channels")  # SAM's last is its neck
+    depth = 0 if staged else config.num_hidden_layers
     if layer is not None and not 1 <= -layer <= depth:
-        has = f"-1 to -{depth}" if depth else "stages of different widths"
+        has = f"-1 to -{depth}" if depth else "states of different widths"
         raise RecipeError(f"encoder 'vision', option 'layer': a '{kind}' has {has}, not {layer}")
     square = isinstance(side, int) or side[0] == side[1]
     if tiles > 1 and (not square or kind == "siglip2_vision_model"):

@@ -1,5 +1,6 @@
 """Any transformers vision encoder by id or folder: CLIP, SigLIP and SigLIP 2, DINOv2/3, ViT, MAE, Swin, BEiT, AIMv2,
-ConvNeXt, InternVL's and BLIP-2's EVA-ViT. The features are the patches: prefix tokens (CLS, registers) are dropped."""
+ConvNeXt, SAM and SAM-HQ, InternVL's and BLIP-2's EVA-ViT. The features are the patches: prefix tokens (CLS, registers) are
+dropped."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ class TransformersVision(Encoder):
         else:
             self.network = cls(vision, **bare)
             self.processor = towers.processor(vision, preprocessor)
-        self.width = getattr(vision, "hidden_size", None) or vision.hidden_sizes[-1]
+        kept = getattr(vision, "output_channels", None) or getattr(vision, "hidden_size", None)  # SAM narrows at its neck
+        self.width = kept or vision.hidden_sizes[-1]
+        self.reads = inspect.signature(self.network.forward).parameters  # SAM's processor also says what it resized
         self.layer, self.tiles, self.size = layer, tiles, towers.size(vision, layer, tiles)
         options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
         self.options = options | {"layer": layer, "tiles": tiles}
@@ -61,7 +64,7 @@ class TransformersVision(Encoder):
         """A `PIL.Image` -> the image processor's tensors, with one leading dimension, of views, if there are tiles."""
         pictures = views(media, self.size, self.tiles) if self.tiles > 1 else media
         inputs = self.processor(pictures, return_tensors="pt")
-        return {key: value if self.tiles > 1 else value[0] for key, value in inputs.items()}
+        return {key: value if self.tiles > 1 else value[0] for key, value in inputs.items() if key in self.reads}
 
     def length(self, inputs: Inputs) -> int:
         if "pixel_attention_mask" in inputs:  # SigLIP 2's NaFlex: patches come flat, padded to a fixed number
@@ -75,7 +78,7 @@ class TransformersVision(Encoder):
                 batch = {**batch, "noise": self._order(batch)}
             states = self.network(**batch, output_hidden_states=self.layer is not None)
             out = states.last_hidden_state if self.layer is None else states.hidden_states[self.layer]
-            if out.ndim == 4:  # ConvNeXt: [B, De, h, w]
+            if out.ndim == 4:  # ConvNeXt and SAM: [B, De, h, w]
                 out = out.flatten(2).transpose(1, 2)
             lengths = [self.length({key: value[i] for key, value in batch.items()}) for i in range(len(out))]
             flat = "pixel_attention_mask" in batch  # NaFlex pads at the end; others put prefix tokens at the start

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from math import isqrt
-
-import torch
 from torch import Tensor
 
-from polymodal.errors import RecipeError
 from polymodal.parts.base import Features, InputProjector
+from polymodal.parts.input_projectors.grid import grid, side
 from polymodal.parts.input_projectors.mlp import MLP, Positive
 
 
@@ -24,22 +21,12 @@ class PixelShuffle(InputProjector):
         self.mlp = MLP(width_in * ratio * ratio, width_out, depth=depth, hidden=hidden)
 
     def length(self, n: int) -> int:
-        return (-(-_side(n) // self.ratio)) ** 2
+        return (-(-side(n, "pixel-shuffle") // self.ratio)) ** 2
 
     def forward(self, features: Features) -> list[Tensor]:
         return self.mlp(Features([self._shuffle(x) for x in features.tokens]))
 
     def _shuffle(self, x: Tensor) -> Tensor:  # [N, De] -> [N', De * ratio^2]
-        side, r = _side(len(x)), self.ratio
-        short = -side % r
-        index = torch.arange(side + short, device=x.device).clamp(max=side - 1)
-        grid = x.reshape(side, side, -1)[index][:, index]
-        blocks = grid.unflatten(1, (-1, r)).unflatten(0, (-1, r)).transpose(1, 2)  # [h/r, w/r, r, r, De]
-        return blocks.reshape(blocks.shape[0] * blocks.shape[1], -1)
-
-
-def _side(n: int) -> int:
-    side = isqrt(n)
-    if side * side != n:
-        raise RecipeError(f"pixel-shuffle needs a square grid of features, but the encoder emits {n} per item")
-    return side
+        r = self.ratio
+        blocks = grid(x, r, "pixel-shuffle").unflatten(1, (-1, r)).unflatten(0, (-1, r)).transpose(1, 2)
+        return blocks.reshape(blocks.shape[0] * blocks.shape[1], -1)  # of [h/r, w/r, r, r, De]

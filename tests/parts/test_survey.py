@@ -1,0 +1,185 @@
+"""Nothing is claimed of a component of the surveys that is not shown here: every row that says it runs is built and run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from polymodal import assets, cli
+from polymodal.model.modeling import BACKBONES
+from polymodal.parts import survey
+from polymodal.parts.backbones import Backbone
+from polymodal.parts.base import Features, build
+from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.survey import Row, rows
+from tests.conftest import picture, sound
+from tests.docs.test_docs import ROOT
+from tests.parts.encoders import test_audio as audio
+from tests.parts.encoders import test_points as points
+from tests.parts.encoders import test_vision as vision
+from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
+from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
+from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
+
+CLAIMED = [row for row in rows() if row.state != "not yet"]
+SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
+TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
+TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
+LMS = {config["model_type"]: config for name, config in FAMILIES.items() if name != "t5-gated"} | {
+    "phi": {"model_type": "phi", **_COMMON, "num_key_value_heads": 4},
+    "stablelm": {"model_type": "stablelm", **_COMMON},
+    "mixtral": {"model_type": "mixtral", **_COMMON, "num_local_experts": 4},
+    "mpt": {"model_type": "mpt", "d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, **_SPECIAL},
+    "mamba": {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **_SPECIAL},
+}
+
+
+def named(row: Row) -> str:
+    return row.id
+
+
+def tiny(row: Row, known: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """A row's recipe with random weights of tiny width, and the `model_type` of it. What is said beside sizes is kept."""
+    recipe = dict(row.recipe or {})
+    said = recipe.pop("config", {"model_type": row.model_type})
+    recipe.pop("path", None)
+    small = known[said["model_type"]]
+    config = {**small, **{key: value for key, value in said.items() if key not in SIZES}}
+    return {**recipe, "config": config}, said["model_type"]
+
+
+def check_encoder(row: Row, tmp_path, _) -> None:
+    if row.takes == ["points"]:
+        check_lengths_and_neighbours(make(**(row.recipe or {}) | points.TINY), points.CLOUDS)
+        return
+    recipe, kind = tiny(row, {kind: config for kind, (_, config) in TOWERS.items()})
+    media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]
+    encoder = make(**recipe)
+    check_lengths_and_neighbours(encoder, media)
+    if "path" not in (row.recipe or {}):
+        return
+    name = TOWERS[kind][0]
+    if "image" in row.takes:  # as it is published: in a whole model where that is known
+        whole = vision._whole(name) if name in vision._INNER else encoder.network
+        vision._save_with_processor(whole, name, tmp_path)
+    else:
+        whole = audio._whole(name) if name in ("clap", "whisper") else encoder.network
+        whole.save_pretrained(tmp_path)
+        audio._EXTRACTORS.get(name, audio._EXTRACTORS["waveform"])().save_pretrained(tmp_path)
+    check_lengths_and_neighbours(make(**{**(row.recipe or {}), "path": str(tmp_path)}), media)
+
+
+def check_projector(row: Row, *_) -> None:
+    recipe = dict(row.recipe or {})
+    sizes = {"q-former": {"queries": 5, "depth": 2, "hidden": 16, "heads": 2}}.get(recipe["kind"])
+    recipe |= sizes or PROJECTORS[recipe["kind"]] | recipe
+    projector = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)
+    items = [torch.randn(n, IN) for n in (16, 9)]
+    assert [tuple(out.shape) for out in projector(Features(items))] == [(projector.length(len(x)), OUT) for x in items]
+
+
+def said_by(backbone: Backbone) -> torch.Tensor:
+    """Logits of a sentence, through the methods that a model uses."""
+    ids = torch.tensor([backbone.ids("the quick brown fox")])
+    with torch.no_grad():
+        return backbone.head(backbone.hidden(backbone.embed(ids), torch.ones_like(ids), target=ids))
+
+
+def check_backbone(row: Row, tmp_path, tokenizer: str) -> None:
+    known = LMS | {"t5": FAMILIES["t5-gated"]} if row.id in ("flan-t5", "ul2") else LMS
+    recipe, _ = tiny(row, known)
+    backbone = build("backbone", BACKBONES, {"kind": "transformers", "tokenizer": tokenizer, **recipe}).eval()
+    logits = said_by(backbone)
+    assert torch.isfinite(logits).all()
+    assert not torch.allclose(logits[0, 0], logits[0, -1])
+    if "path" not in (row.recipe or {}):
+        return
+    backbone.lm.save_pretrained(tmp_path)
+    backbone.tokenizer.save_pretrained(tmp_path)
+    again = build("backbone", BACKBONES, {"kind": "transformers", **(row.recipe or {}), "path": str(tmp_path)}).eval()
+    assert torch.equal(said_by(again), logits)
+
+
+CHECKS = {"modality encoder": check_encoder, "input projector": check_projector, "LLM backbone": check_backbone}
+
+
+@pytest.mark.parametrize("row", CLAIMED, ids=named)
+def test_what_claims_to_run_runs(row, tmp_path, tokenizer_folder):
+    torch.manual_seed(0)
+    CHECKS[row.role](row, tmp_path, tokenizer_folder)
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("row", [row for row in CLAIMED if row.state == "runs with real weights"], ids=named)
+def test_what_claims_real_weights_runs_with_them(row):
+    encoder = build("encoder", ENCODERS, row.recipe).eval()
+    (out,) = features(encoder, [sound(1.0)[0]])
+    assert out.shape == (50, encoder.width)
+    assert out.std() > 0.1
+
+
+def test_every_component_of_the_surveys_has_one_row():
+    """As many as the surveys name, of each role."""
+    assert Counter(row.role for row in rows()) == {
+        "modality encoder": 39,
+        "input projector": 26,
+        "LLM backbone": 31,
+        "output projector": 2,
+        "modality generator": 15,
+        "grounding decoder": 11,
+    }
+    assert len({row.id for row in rows()}) == 124
+
+
+@pytest.mark.parametrize("row", rows(), ids=named)
+def test_a_row_claims_no_more_than_its_recipe(row):
+    """Real weights are an asset's; a published checkpoint says its class; what falls short says why."""
+    path = (row.recipe or {}).get("path", "")
+    assert (row.state == "not yet") == (row.recipe is None)
+    assert (row.state == "runs with real weights") == path.startswith("asset:")
+    assert bool(path) == bool(row.model_type)
+    if row.state in ("not yet", "architecture only"):
+        assert row.note
+        assert not path
+    if path.startswith("asset:"):
+        assert path.removeprefix("asset:") in assets.catalog.builtin().assets
+
+
+def test_palm_is_what_its_paper_says():
+    """Parallel layers behind one norm, one key and value head, no biases, one table for input and output; 2204.02311."""
+    (row,) = [row for row in rows() if row.id == "palm"]
+    config = (row.recipe or {})["config"]
+    import transformers
+
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(**config))
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert not [name for name in shapes if name.endswith("bias")]
+    assert shapes["model.layers.0.self_attn.k_proj.weight"] == (256, 4096)
+    assert [name for name in shapes if name.startswith("model.layers.0.") and "norm" in name] == [
+        "model.layers.0.input_layernorm.weight"
+    ]
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert 8.4e9 < sum(p.numel() for p in model.parameters()) < 8.8e9  # 8.63 billion in the paper
+
+
+def test_the_page_is_what_the_rows_say():
+    """Write it again with: python -m polymodal.cli parts list --markdown"""
+    assert (ROOT / "docs/parts.md").read_text(encoding="utf-8") == survey.markdown()
+
+
+def test_the_command_lists_every_row_for_people_and_programs():
+    run = CliRunner()
+    listed = json.loads(run.invoke(cli.app, ["parts", "list", "--json"]).stdout)
+    assert [entry["id"] for entry in listed] == [row.id for row in rows()]
+    assert {entry["state"] for entry in listed} <= set(survey.MEANING)
+    table = run.invoke(cli.app, ["parts", "list"], env={"COLUMNS": "200"}).stdout
+    for row in rows():
+        assert row.name in table
+    assert run.invoke(cli.app, ["parts", "list", "--markdown"]).stdout == survey.markdown()
