@@ -173,8 +173,8 @@ def test_messages_take_plain_strings_and_lists():
 
 
 def test_media_without_a_json_form_is_refused():
-    with pytest.raises(ContentError, match="imu media of type ndarray has no JSON form; give a path or bytes"):
-        Part("imu", media=np.zeros(3)).to_json()
+    with pytest.raises(ContentError, match="video media of type ndarray has no JSON form; give a path or bytes"):
+        Part("video", media=np.zeros(3)).to_json()
 
 
 def test_assistant_is_supervised_unless_told_otherwise():

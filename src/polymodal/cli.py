@@ -29,6 +29,7 @@ Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]
 Recordings = Annotated[list[Path] | None, typer.Option("--audio", "-a", help="A recording; repeat for several.")]
 Clips = Annotated[list[Path] | None, typer.Option("--video", "-v", help="A clip; repeat for several.")]
+Media = Annotated[list[str] | None, typer.Option("--media", help="KIND=FILE: media of another kind; repeat for several.")]
 Tokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
 Seed = Annotated[int | None, typer.Option(help="Repeats a sampled answer.")]
@@ -38,12 +39,11 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="KEY.KEY=VALUE chang
 
 @app.command()
 def ask(
-    question: Annotated[
-        str, typer.Argument(help="What to ask; may be empty if there is a picture, recording or clip.")
-    ] = "",
+    question: Annotated[str, typer.Argument(help="What to ask; may be empty if there are media.")] = "",
     image: Images = None,
     audio: Recordings = None,
     video: Clips = None,
+    media: Media = None,
     model: Model = "nano",
     max_new_tokens: Tokens = 128,
     temperature: Temperature = 0.0,
@@ -51,16 +51,22 @@ def ask(
     threads: Threads = None,
     json: Annotated[bool, typer.Option("--json", help="Print text, parts, timing and token counts as JSON.")] = False,
 ) -> None:
-    """Ask one question about any number of pictures, recordings and clips.
+    """Ask one question about any number of pictures, recordings, clips and other media.
 
     Example: `polymodal ask "What kind of thing is this?" --image cat.jpg`
+
+    Other kinds, for a model that takes them: `--media points=chair.ply`
     """
     import json as encoder
 
+    from polymodal.content import Part
+
+    parts = [Part.from_argument(argument) for argument in media or ()]
     composition = _load(model, threads)
     sampling = _sampling(max_new_tokens, temperature, seed)
     stream = None if json else _write
-    answer = composition.ask(question, image or (), audio or (), video or (), sampling=sampling, on_text=stream)
+    asked = question, image or (), audio or (), video or ()
+    answer = composition.ask(*asked, media=parts, sampling=sampling, on_text=stream)
     typer.echo(encoder.dumps(answer.to_json(), ensure_ascii=False) if json else "")
 
 
@@ -72,7 +78,7 @@ def chat(
     seed: Seed = None,
     threads: Threads = None,
 ) -> None:
-    """Talk to a model. /image, /audio and /video PATH add media to your next message; /help lists the rest."""
+    """Talk to a model. /image PATH and the like add media to your next message; /help lists the rest."""
     from polymodal.cli_chat import repl
 
     repl(_load(model, threads).chat(sampling=_sampling(max_new_tokens, temperature, seed)))

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from polymodal.content import MODALITIES, Part
 from polymodal.errors import PolymodalError
 
 if TYPE_CHECKING:
     from polymodal.model.conversation import Conversation
 
-HELP = """[bold]/image[/] PATH   add a picture to your next message
+HELP = f"""[bold]/image[/] PATH   add a picture to your next message
 [bold]/audio[/] PATH   add a recording to your next message
 [bold]/video[/] PATH   add a clip to your next message
+[bold]/KIND[/] PATH    add media of another kind: {", ".join(MODALITIES[3:])}
 [bold]/history[/]      show the conversation
 [bold]/reset[/]        forget it
 [bold]/quit[/]         leave (so does Ctrl-D)"""
@@ -28,7 +30,7 @@ def repl(chat: Conversation) -> None:
         import readline  # noqa: F401 - line editing and history for input()
 
         console.print("Ask away. [dim]/help lists the commands, Ctrl-D leaves.[/]")
-    media: dict[str, list[Path]] = {"/image": [], "/audio": [], "/video": []}
+    media: list[Part] = []
     while True:
         try:
             line = input("› " if sys.stdin.isatty() else "").strip()
@@ -37,11 +39,11 @@ def repl(chat: Conversation) -> None:
         command, _, rest = line.partition(" ")
         if command in ("/quit", "/exit"):
             return
-        if command in media:
-            _attach(console, media[command], rest.strip())
+        if command.removeprefix("/") in MODALITIES and command.startswith("/"):
+            _attach(console, media, command.removeprefix("/"), rest.strip())
         elif command == "/reset":
             chat.reset()
-            media = {name: [] for name in media}
+            media = []
             console.print("[dim]forgotten[/]")
         elif command == "/history":
             for message in chat.messages:
@@ -50,22 +52,22 @@ def repl(chat: Conversation) -> None:
                 console.print(shown, markup=False)
         elif command.startswith("/"):
             console.print(HELP)
-        elif line or any(media.values()):
-            _turn(console, chat, line, list(media.values()))
-            media = {name: [] for name in media}
+        elif line or media:
+            _turn(console, chat, line, media)
+            media = []
 
 
-def _attach(console: Console, items: list[Path], path: str) -> None:
+def _attach(console: Console, media: list[Part], kind: str, path: str) -> None:
     if not path or not Path(path).expanduser().is_file():
         console.print(f"there is no file '{path}'", style="red", markup=False)
         return
-    items.append(Path(path).expanduser())
+    media.append(Part(kind, media=Path(path).expanduser()))
     console.print(f"[dim]{Path(path).name} goes with your next message[/]")
 
 
-def _turn(console: Console, chat: Conversation, line: str, media: list[list[Path]]) -> None:
+def _turn(console: Console, chat: Conversation, line: str, media: list[Part]) -> None:
     try:
-        answer = chat.ask(line, *media, on_text=lambda t: console.print(t, end="", markup=False))
+        answer = chat.ask(line, media=media, on_text=lambda t: console.print(t, end="", markup=False))
     except PolymodalError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return

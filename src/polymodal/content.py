@@ -3,7 +3,7 @@
 A conversation is a list of `Message`s; a message is a role and any number of `Part`s in any order: text, or media of
 any modality. Nothing here opens a file: a part holds a *reference* (path, bytes, array, decoded object) and
 `polymodal.media` turns it into arrays behind one gate. Bytes survive the way to JSON and back; what is already decoded
-becomes the bytes of a lossless file (PNG, float WAV).
+becomes the bytes of a lossless file (PNG, float WAV, npy).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OPENAI = {"image_url": "image", "audio_url": "audio", "video_url": "video"}
 @dataclass(frozen=True)
 class Part:
     """One piece of a message. `text` for a text part, `media` for every other: a path, raw `bytes`, a data URI, a
-    `PIL.Image.Image`, or an array (audio: `(samples, rate)`, video: `(frames, rate)`)."""
+    `PIL.Image.Image`, or an array (audio and imu: `(samples, rate)`, video: `(frames, rate)`)."""
 
     type: str
     text: str | None = None
@@ -69,6 +69,16 @@ class Part:
             return cls(kind, media=_payload(item[kind], kind))
         known = ("text", "input_audio", *_OPENAI, *MODALITIES)
         raise ContentError(f"part type '{kind}' is not known{nearest(kind, known)}")
+
+    @classmethod
+    def from_argument(cls, argument: str) -> Part:
+        """Media on a command line: `KIND=FILE`, such as `points=chair.ply`. Raises `ContentError`."""
+        kind, equals, file = argument.partition("=")
+        if not equals or not file:
+            raise ContentError(f"media is given as KIND=FILE, not '{argument}'")
+        if kind not in MODALITIES:
+            raise ContentError(f"media kind '{kind}' is not known{nearest(kind, MODALITIES)}")
+        return cls(kind, media=os.path.expanduser(file))
 
     def to_json(self) -> dict[str, Any]:
         """The OpenAI-style form; bytes and decoded media are encoded as base64, so the result survives `json.dumps`.
@@ -236,5 +246,14 @@ def _portable(media: Any, kind: str) -> Any:
 
         rate = int(media[1])
         soundfile.write(buffer, load_audio(media, rate), rate, format="WAV", subtype="FLOAT")
+        return buffer.getvalue()
+    if kind == "imu" and isinstance(media, tuple):
+        from polymodal.media.series import encoded, load_series
+
+        return encoded(load_series(media))
+    if kind in ("points", "imu", "depth", "thermal") and hasattr(media, "__array__"):
+        import numpy as np
+
+        np.save(buffer, np.asarray(media), allow_pickle=False)
         return buffer.getvalue()
     raise ContentError(f"{kind} media of type {type(media).__name__} has no JSON form; give a path or bytes")

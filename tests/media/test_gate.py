@@ -134,6 +134,12 @@ def test_hostile_names_stay_one_short_line():
         (b"\0\0\0\x20ftypM4A \0\0\0\0", "m4a"),
         (b"\0\0\0\x20ftypisom\0\0\0\0", "mp4"),
         (b"\x1aE\xdf\xa3", "webm"),
+        (b"ply\nformat ascii 1.0\n", "ply"),
+        (b"ply\r\nformat ascii 1.0\r\n", "ply"),
+        (b"plywood", "text"),
+        (b"glTF\2\0\0\0", "glb"),
+        (b"\2\0\0\0\0\0\0\0{}", "safetensors"),
+        (b"\3\0\0\0\0\0\0\0{}", "unknown"),
         (b"BMW is a car", "text"),
         ("größe".encode(), "text"),
         ("ü".encode() * 400, "text"),  # 512 bytes end inside a character, or not

@@ -21,6 +21,7 @@ from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
+from tests.parts.encoders import test_points as points
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
 from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
@@ -54,6 +55,9 @@ def tiny(row: Row, known: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def check_encoder(row: Row, tmp_path, _) -> None:
+    if row.takes == ["points"]:
+        check_lengths_and_neighbours(make(**(row.recipe or {}) | points.TINY), points.CLOUDS)
+        return
     recipe, kind = tiny(row, {kind: config for kind, (_, config) in TOWERS.items()})
     media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]
     encoder = make(**recipe)

@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from polymodal.corpora import pictures
@@ -25,6 +25,7 @@ from polymodal.corpora.building import Job
 from polymodal.corpora.concepts import concept, exclusions, phrases, split_of
 from polymodal.corpora.items import QA, Item
 from polymodal.errors import DataError, MediaError
+from polymodal.media.points import surface
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +117,6 @@ def sampled(
 ) -> np.ndarray | None:
     """[POINTS, 6] float32 of meshes, each with a colour or texture, stretched to `size` (cm); None without a surface."""
     import numpy as np
-    from trimesh.sample import sample_surface
 
     meshes = [mesh for mesh in meshes if mesh.area > 0]
     if not meshes:
@@ -127,19 +127,7 @@ def sampled(
     stretch = np.array(size) / 100 / np.where(high > low, high - low, 1)
     for mesh in meshes:
         mesh.vertices = (mesh.vertices @ turned.T - (low + high) / 2) * stretch
-    areas = np.array([mesh.area for mesh in meshes])
-    counts = np.random.default_rng(seed).multinomial(POINTS, areas / areas.sum())
-    parts = []
-    for index, (mesh, count) in enumerate(zip(meshes, counts, strict=True)):
-        if count:
-            visual: Any = mesh.visual
-            textured = getattr(visual, "uv", None) is not None
-            places, _, *texture = sample_surface(mesh, int(count), seed=seed + index, sample_color=textured)
-            colors = texture[0] if texture else None
-            if colors is None:  # no texture, or one whose picture is missing: the material's colour
-                colors = np.tile(getattr(visual, "material", visual).main_color, (count, 1))
-            parts.append(np.column_stack((places, colors[:, :3] / 255)))
-    points = np.concatenate(parts).astype(np.float32)
+    points = surface(meshes, POINTS, seed)
     return points if np.isfinite(points).all() else None
 
 

@@ -7,7 +7,7 @@ windows of one exercise. BasicMotions (UEA archive) keeps the training and test 
 said there, nor are its units.
 
 A clip is safetensors: `samples` [T, 6] float32, ax ay az wx wy wz, and as JSON in the metadata `about` its `rate`
-(Hz), `channels` and `units`: safetensors writes several entries in no fixed order, and an item is known by its bytes.
+(Hz), `channels` and `units` (`polymodal.media.series`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from polymodal.corpora.building import Job
 from polymodal.corpora.concepts import concept
 from polymodal.corpora.items import QA, Item
 from polymodal.errors import DataError, MediaError
+from polymodal.media.series import NOT_STATED, Series, encoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,8 @@ ASSETS = ("watch-motion", "basic-motions")
 LICENCE = "BSD-3-Clause"
 WINDOW = 100  # samples
 RATES = {"watch-motion": 50, "basic-motions": 10}  # Hz
-UNITS = {"watch-motion": "g, rad/s", "basic-motions": "not stated"}
+UNITS = {"watch-motion": "g, rad/s", "basic-motions": NOT_STATED}
+CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
 VAL, TEST = (8,), (9, 10)  # people
 EXERCISES = {
     "PEN": "pendulum",
@@ -124,9 +126,7 @@ def _clip(line: str, name: str) -> Iterator[bytes]:
 
 def _bytes(samples: np.ndarray, vendor: str, name: str) -> bytes:
     import numpy as np
-    from safetensors.numpy import save
 
     if samples.shape != (WINDOW, 6) or not np.isfinite(samples).all():
         raise MediaError(f"{name}: {samples.shape} is no window of {WINDOW} finite samples of six channels")
-    about = json.dumps({"rate": RATES[vendor], "channels": "ax ay az wx wy wz", "units": UNITS[vendor]})
-    return save({"samples": np.ascontiguousarray(samples, np.float32)}, {"about": about})
+    return encoded(Series(samples, RATES[vendor], CHANNELS, UNITS[vendor]))

@@ -17,19 +17,43 @@ from polymodal.media import gate
 from polymodal.media.audio import load_audio
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
 from polymodal.media.image import check_size, load_image
+from polymodal.media.maps import load_map
+from polymodal.media.points import load_points
+from polymodal.media.series import load_series
 from polymodal.media.video import load_video
 
 if TYPE_CHECKING:
     from polymodal.content import Part
 
-__all__ = ["DEFAULT_LIMITS", "READERS", "Limits", "fingerprint", "load", "load_audio", "load_image", "load_video"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "READERS",
+    "Limits",
+    "fingerprint",
+    "load",
+    "load_audio",
+    "load_image",
+    "load_map",
+    "load_points",
+    "load_series",
+    "load_video",
+]
 
-READERS: dict[str, Callable[..., Any]] = {"image": load_image, "audio": load_audio, "video": load_video}
+READERS: dict[str, Callable[..., Any]] = {
+    "image": load_image,
+    "audio": load_audio,
+    "video": load_video,
+    "points": load_points,
+    "imu": load_series,
+    "depth": load_map,
+    "thermal": load_map,
+}
 
 
 def load(part: Part, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz,
-    video as a `media.video.Video`, whose frames are decoded when they are asked for.
+    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz, video
+    as a `media.video.Video`, whose frames are decoded when they are asked for, points as float32 [N, 6], imu as a
+    `media.series.Series`, depth and thermal as float32 [height, width].
 
     Raises `MediaError` where the media is refused, or the type of the part has no reader.
     """

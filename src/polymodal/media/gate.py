@@ -36,6 +36,7 @@ class Limits:
     min_rate: int = 4_000  # samples per second
     max_rate: int = 384_000
     max_channels: int = 32
+    max_points: int = 2_000_000  # of a point cloud, or vertices and faces of a mesh: far more than any encoder reads
     max_peak: float = 10.0  # +20 dB over full scale; above it the "floats" are integers that nobody scaled
     allow_files: bool = True  # False on a server: a request must bring its bytes, not name a file of ours
 
@@ -60,6 +61,9 @@ _MAGIC = (
     (b"ID3", "mp3"),
     (b"\x1aE\xdf\xa3", "webm"),  # EBML: WebM and Matroska alike
     (b"\x93NUMPY", "npy"),
+    (b"ply\n", "ply"),
+    (b"ply\r\n", "ply"),
+    (b"glTF", "glb"),
     (b"PK\x03\x04", "zip"),
     (b"\x1f\x8b", "gzip"),
     (b"%PDF-", "pdf"),
@@ -134,6 +138,8 @@ def sniff(data: bytes) -> str:
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8:  # the length of the header that follows
+        return "safetensors"
     if data[:4] == b"RIFF" and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
     if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):

@@ -46,11 +46,13 @@ class Composition:
         audio: Sequence[Any] = (),
         videos: Sequence[Any] = (),
         *,
+        media: Sequence[Part] = (),
         sampling: Sampling | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """One question about any number of pictures, recordings and clips (paths, bytes, PIL images, arrays)."""
-        return self.chat(sampling=sampling).ask(question, images, audio, videos, on_text=on_text)
+        """One question about any number of pictures, recordings and clips (paths, bytes, PIL images, arrays), and of
+        `media`: parts of any modality, such as `Part("points", media="chair.ply")`."""
+        return self.chat(sampling=sampling).ask(question, images, audio, videos, media=media, on_text=on_text)
 
     def chat(self, system: str | None = None, sampling: Sampling | None = None) -> Conversation:
         """A conversation that keeps its caches."""

@@ -66,12 +66,14 @@ class Conversation:
         audio: Sequence[Any] = (),
         videos: Sequence[Any] = (),
         *,
+        media: Sequence[Part] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Add a user turn and answer it. `on_text` is called with each new piece of text as it comes."""
-        parts = question_parts(question, images, audio, videos)
+        """Add a user turn and answer it. `media`: parts of any modality, after pictures, recordings and clips. `on_text` is
+        called with each new piece of text as it comes."""
+        parts = question_parts(question, images, audio, videos, media)
         if not parts:
-            raise ContentError("there is nothing to answer: give a question, a picture, a recording or a clip")
+            raise ContentError("there is nothing to answer: give a question or media")
         return self.say(Message("user", parts), on_text=on_text)
 
     @torch.no_grad()
@@ -166,8 +168,12 @@ def _croppable(cache: Any) -> bool:
 
 
 def question_parts(
-    question: str, images: Sequence[Any], recordings: Sequence[Any], clips: Sequence[Any] = ()
+    question: str,
+    images: Sequence[Any],
+    recordings: Sequence[Any],
+    clips: Sequence[Any] = (),
+    media: Sequence[Part] = (),
 ) -> tuple[Part, ...]:
     """Media first, then the question: the order the models of the survey are trained with."""
-    parts = [image(item) for item in images] + [audio(item) for item in recordings] + [video(item) for item in clips]
+    parts = [*map(image, images), *map(audio, recordings), *map(video, clips), *media]
     return (*parts, *([text(question)] if question else []))

@@ -7,5 +7,8 @@ ENCODERS = {
     "whisper": "polymodal.parts.encoders.whisper.WhisperSpeech",
     "whisper-decoder": "polymodal.parts.encoders.whisper_decoder.WhisperDecoder",
     "waveform": "polymodal.parts.encoders.waveform.WaveformAudio",
+    "point-patches": "polymodal.parts.encoders.point_patches.PointPatches",
+    "series": "polymodal.parts.encoders.series.SensorSeries",
+    "maps": "polymodal.parts.encoders.maps.MapImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
 }

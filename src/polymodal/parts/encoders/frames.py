@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from polymodal.errors import RecipeError
-from polymodal.parts.base import Encoder, Features, Inputs, build
+from polymodal.parts.base import Encoder, Features, Inputs
+from polymodal.parts.encoders.pictures import image_encoder
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -29,15 +29,9 @@ class Frames(Encoder):
         most: Positive = 32,
     ) -> None:
         super().__init__()
-        from polymodal.parts.encoders import ENCODERS
-
-        if "path" in of:
-            raise RecipeError("encoder 'frames': 'path' stands beside 'of', not in it")
-        self.of: Encoder = build("encoder.of", ENCODERS, of if path is None else {**of, "path": path})
-        if self.of.modality != "image":
-            raise RecipeError(f"encoder 'frames': 'of' is an image encoder, and '{of['kind']}' takes {self.of.modality}")
+        self.of, rebuilt = image_encoder("frames", of, path)
         self.frames, self.fps, self.most, self.width = frames, fps, most, self.of.width
-        self.options = {"of": {**of, **getattr(self.of, "options", {})}, "frames": frames, "fps": fps, "most": most}
+        self.options = {"of": rebuilt, "frames": frames, "fps": fps, "most": most}
 
     def prepare(self, media: Any) -> Inputs:
         """A `media.video.Video` -> what the image encoder makes of each picture, stacked: [F, ...]."""

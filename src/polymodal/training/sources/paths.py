@@ -13,8 +13,10 @@ from polymodal.content import Message, Part
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 RECORDINGS = ("wav", "flac", "ogg", "mp3", "m4a", "aac", "aif", "aiff")
 VIDEOS = ("mp4", "webm", "avi", "mov", "mkv")
+POINTS = ("ply", "obj", "glb")
 # Which part a file is. What format it has is for the gate to say, by its bytes.
 MODALITY = {**dict.fromkeys(IMAGES, "image"), **dict.fromkeys(RECORDINGS, "audio"), **dict.fromkeys(VIDEOS, "video")}
+MODALITY |= dict.fromkeys(POINTS, "points")
 
 
 def root(file: Path, media: str | None) -> Path:
