@@ -53,7 +53,9 @@ class TransformersVision(Encoder):
             self.processor = towers.processor(vision, preprocessor)
         kept = getattr(vision, "output_channels", None) or getattr(vision, "hidden_size", None)  # SAM narrows at its neck
         self.width = kept or vision.hidden_sizes[-1]
-        self.reads = inspect.signature(self.network.forward).parameters  # SAM's processor also says what it resized
+        self.reads = frozenset(
+            inspect.signature(self.network.forward).parameters
+        )  # SAM's processor also says what it resized
         self.layer, self.tiles, self.size = layer, tiles, towers.size(vision, layer, tiles)
         options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
         self.options = options | {"layer": layer, "tiles": tiles}
