@@ -130,3 +130,19 @@ def picture(seed: int = 0, size=(40, 30)) -> Image.Image:
 def sound(seconds: float = 0.5, hertz: float = 440.0):
     time = np.arange(int(16000 * seconds)) / 16000
     return np.sin(2 * np.pi * hertz * time).astype(np.float32) * 0.3, 16000
+
+
+def run_command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of one `polymodal` command, in this process."""
+    import sys
+
+    from polymodal import cli
+
+    monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = end.code or 0
+    out = capsys.readouterr()
+    return code, out.out, out.err

@@ -22,7 +22,7 @@ from polymodal import cli
 from polymodal.content import text
 from polymodal.model.conversation import Answer
 from polymodal.training import checking
-from tests.conftest import picture, sound
+from tests.conftest import picture, run_command, sound
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +30,6 @@ def model(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "model"
     tiny.save(folder)
     return folder
-
-
-def run(monkeypatch, capsys, *arguments):
-    """(exit code, stdout, stderr) of one command, in this process."""
-    monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code or 0
-    out = capsys.readouterr()
-    return code, out.out, out.err
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -91,7 +79,7 @@ def test_bad_media_is_one_line_that_names_the_file(name, model, tmp_path, monkey
     if data is not None:
         file.write_bytes(data)
     before = sorted(tmp_path.iterdir())
-    code, out, err = run(monkeypatch, capsys, "ask", "what is this?", option, file, "--model", model)
+    code, out, err = run_command(monkeypatch, capsys, "ask", "what is this?", option, file, "--model", model)
     assert code == 2
     assert out == ""
     assert len(err.strip().splitlines()) == 1
@@ -105,7 +93,7 @@ def test_a_model_that_is_not_there_is_one_line(command, tmp_path, monkeypatch, c
     data = tmp_path / "data.jsonl"
     data.write_text('{"messages": [{"role": "user", "content": "hi"}]}\n')
     argument = "hi" if command == "ask" else data
-    code, out, err = run(monkeypatch, capsys, command, argument, "--model", tmp_path / "nothing")
+    code, out, err = run_command(monkeypatch, capsys, command, argument, "--model", tmp_path / "nothing")
     assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
     assert "polymodal.json" in err
 
@@ -122,7 +110,7 @@ def test_a_checkpoint_with_a_missing_or_extra_tensor_is_one_line(change, model, 
     state = load_file(file)
     state.pop("layers.0.bias") if change == "missing" else state.update(extra=torch.zeros(1))
     save_file(state, file)
-    code, out, err = run(monkeypatch, capsys, "ask", "hi", "--model", folder)
+    code, out, err = run_command(monkeypatch, capsys, "ask", "hi", "--model", folder)
     assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
     assert ("layers.0.bias' is missing" if change == "missing" else "'extra' is unexpected") in err
 
@@ -154,7 +142,7 @@ def test_a_wrong_recipe_names_the_key_and_the_nearest(key, value, says, tiny_rec
         node[last] = value
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe))
-    code, out, err = run(monkeypatch, capsys, "compose", file)
+    code, out, err = run_command(monkeypatch, capsys, "compose", file)
     assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
     assert says in err
 
@@ -163,7 +151,7 @@ def test_ask_json_has_the_promised_fields(model, tmp_path, monkeypatch, capsys):
     picture(1).save(tmp_path / "a.png")
     soundfile.write(tmp_path / "b.wav", *sound(0.4))
     media = ["--image", tmp_path / "a.png", "--image", tmp_path / "a.png", "--audio", tmp_path / "b.wav"]
-    code, out, _ = run(monkeypatch, capsys, "ask", "what?", *media, "-m", model, "--json", "--max-new-tokens", "5")
+    code, out, _ = run_command(monkeypatch, capsys, "ask", "what?", *media, "-m", model, "--json", "--max-new-tokens", "5")
     answer = json.loads(out)
     assert code == 0
     assert set(answer) == {"text", "parts", "timing", "tokens"}
@@ -176,18 +164,20 @@ def test_ask_json_has_the_promised_fields(model, tmp_path, monkeypatch, capsys):
 def test_ask_takes_clips_and_says_so_where_a_model_does_not(model, tmp_path, monkeypatch, capsys):
     frames = [picture(i) for i in range(3)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
-    code, out, err = run(monkeypatch, capsys, "ask", "what moves?", "--video", tmp_path / "a.gif", "-m", model)
+    code, out, err = run_command(monkeypatch, capsys, "ask", "what moves?", "--video", tmp_path / "a.gif", "-m", model)
     assert (code, out) == (2, "")
     assert err == "error: this model takes no video; it takes audio, image\n"
     asked = []
     monkeypatch.setattr(cli, "_load", lambda model, threads: SimpleNamespace(ask=lambda *a, **k: asked.append(a) or ANSWER))
-    code, out, _ = run(monkeypatch, capsys, "ask", "--json", "-v", "a.gif", "-v", "b.mp4", "-i", "c.png", "what moves?")
+    code, out, _ = run_command(
+        monkeypatch, capsys, "ask", "--json", "-v", "a.gif", "-v", "b.mp4", "-i", "c.png", "what moves?"
+    )
     assert (code, json.loads(out)) == (0, ANSWER.to_json())
     assert asked == [("what moves?", [Path("c.png")], (), [Path("a.gif"), Path("b.mp4")])]
 
 
 def test_ask_prints_the_answer_and_nothing_else(model, tiny, monkeypatch, capsys):
-    code, out, err = run(monkeypatch, capsys, "ask", "what is this?", "-m", model, "--max-new-tokens", "8")
+    code, out, err = run_command(monkeypatch, capsys, "ask", "what is this?", "-m", model, "--max-new-tokens", "8")
     from polymodal.model.generation import Sampling
 
     assert code == 0
@@ -211,7 +201,7 @@ def test_chat_keeps_a_conversation_and_survives_bad_paths(model, tmp_path, monke
         "never read",
     ]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
-    code, out, _ = run(monkeypatch, capsys, "chat", "-m", model, "--max-new-tokens", "4")
+    code, out, _ = run_command(monkeypatch, capsys, "chat", "-m", model, "--max-new-tokens", "4")
     assert code == 0
     assert "a.png goes with your next message" in out
     assert "there is no file 'nowhere.png'" in out
@@ -227,7 +217,7 @@ def test_chat_keeps_a_conversation_and_survives_bad_paths(model, tmp_path, monke
 def test_compose_shows_every_part_and_what_an_item_costs(tiny_recipe, tmp_path, monkeypatch, capsys):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(tiny_recipe()))
-    code, out, _ = run(monkeypatch, capsys, "compose", file, "model.inputs.audio.projector.stack=8", "--json")
+    code, out, _ = run_command(monkeypatch, capsys, "compose", file, "model.inputs.audio.projector.stack=8", "--json")
     report = json.loads(out)
     assert code == 0
     assert [row["part"] for row in report["parts"]][0] == "backbone"
@@ -246,7 +236,7 @@ def chat(folder, *answers, name="data.jsonl"):
 
 
 def test_check_shows_ignored_supervised_and_media(model, tmp_path, monkeypatch, capsys):
-    code, out, err = run(monkeypatch, capsys, "check", chat(tmp_path, "a red cat"), "-m", model)
+    code, out, err = run_command(monkeypatch, capsys, "check", chat(tmp_path, "a red cat"), "-m", model)
     assert (code, err) == (0, "")
     assert "⟨image × 16⟩" in out
     assert "a red cat<|im_end|>" in out
@@ -257,7 +247,7 @@ def test_check_shows_ignored_supervised_and_media(model, tmp_path, monkeypatch, 
 def test_check_lists_errors_by_row_and_field_and_exits_with_2(model, tmp_path, monkeypatch, capsys):
     data = chat(tmp_path, *["a cat"] * 5)
     data.write_text(data.read_text().replace('"content": "a cat"', '"contnt": "a cat"', 4))
-    code, out, err = run(monkeypatch, capsys, "check", data, "-m", model, "--errors", "3")
+    code, out, err = run_command(monkeypatch, capsys, "check", data, "-m", model, "--errors", "3")
     assert code == 2
     lines = err.strip().splitlines()
     assert [line.split(":")[1].strip() for line in lines[:3]] == ["data.jsonl"] * 3
@@ -271,7 +261,7 @@ def test_check_json_has_the_numbers(model, tiny, tmp_path, monkeypatch, capsys):
     data = chat(tmp_path, "a cat", "a dog", "", "a cat")
     test = chat(tmp_path, "a cat", name="test.jsonl")
     options = ["--json", "--fast", "--rate", "100", "--batch", "2", "--held-out", test]
-    code, out, _ = run(monkeypatch, capsys, "check", data, "-m", model, *options)
+    code, out, _ = run_command(monkeypatch, capsys, "check", data, "-m", model, *options)
     found = json.loads(out)
     assert code == 0
     mine = found["sources"]["data"]
@@ -297,7 +287,7 @@ def test_check_takes_a_recipe_with_all_its_sources(tiny_recipe, tmp_path, monkey
     recipe = {**tiny_recipe(), "data": sources, "stages": [stage], "run": {"folder": str(tmp_path / "run")}}
     recipe["evaluate"] = {"asked": {"data": {"kind": "messages", "path": str(chat(tmp_path, "b", name="asked.jsonl"))}}}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
-    code, out, _ = run(monkeypatch, capsys, "check", tmp_path / "r.yaml", "stages.0.steps=5", "--time", "--json")
+    code, out, _ = run_command(monkeypatch, capsys, "check", tmp_path / "r.yaml", "stages.0.steps=5", "--time", "--json")
     found = json.loads(out)
     assert code == 0
     assert {name: source["held_out"] for name, source in found["sources"].items()} == {
@@ -323,7 +313,7 @@ def test_check_takes_a_recipe_with_all_its_sources(tiny_recipe, tmp_path, monkey
     ],
 )
 def test_check_refuses_in_one_line(arguments, said, model, tmp_path, monkeypatch, capsys):
-    code, _, err = run(monkeypatch, capsys, "check", chat(tmp_path, "a cat"), "-m", model, *arguments)
+    code, _, err = run_command(monkeypatch, capsys, "check", chat(tmp_path, "a cat"), "-m", model, *arguments)
     assert (code, len(err.strip().splitlines())) == (2, 1)
     assert said in err
 
@@ -351,7 +341,7 @@ def test_compose_shows_the_adapters_that_stages_attach(tiny_recipe, tmp_path, mo
     data = {"pictures": write_pictures(tmp_path)}
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(raw_recipe(tiny_recipe(), tmp_path / "run", data, stage(train={}, peft=adapters))))
-    code, out, _ = run(monkeypatch, capsys, "compose", file, "--json")
+    code, out, _ = run_command(monkeypatch, capsys, "compose", file, "--json")
     assert code == 0
     rows = {row["part"]: row for row in json.loads(out)["parts"]}
     assert rows["backbone.peft"]["trained"] == rows["backbone.peft"]["parameters"] > 0

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.conftest import CLIP, picture
+from tests.conftest import CLIP, picture, run_command
 
-from polymodal import cli
 from polymodal.content import Part, from_json, to_json, user
 from polymodal.errors import ContentError, MediaError
 from polymodal.model.composition import Composition
@@ -100,28 +99,17 @@ def test_what_does_not_fit_is_refused_before_anything_runs(model):
     assert model.model.encoded == before
 
 
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["polymodal", *map(str, arguments)])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code or 0
-    out = capsys.readouterr()
-    return code, out.out, out.err
-
-
 def test_the_command_line_takes_any_kind(model, files, tmp_path, monkeypatch, capsys):
     model.save(tmp_path / "saved")
     media = [word for kind, file in files.items() for word in ("--media", f"{kind}={file}")]
-    code, out, _ = run(
+    code, out, _ = run_command(
         monkeypatch, capsys, "ask", "what?", *media, "-m", tmp_path / "saved", "--json", "--max-new-tokens", 2
     )
     assert code == 0
     assert json.loads(out)["tokens"]["media"] == sum(POSITIONS.values())
     lines = [*(f"/{kind} {file}" for kind, file in files.items()), "what?", "/history", "/quit"]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
-    code, out, _ = run(monkeypatch, capsys, "chat", "-m", tmp_path / "saved", "--max-new-tokens", 2)
+    code, out, _ = run_command(monkeypatch, capsys, "chat", "-m", tmp_path / "saved", "--max-new-tokens", 2)
     assert code == 0
     assert all(f"⟨{kind}: " in out for kind in files)
 

@@ -47,9 +47,10 @@ def save(
     """Write the checkpoint atomically: `folder` is replaced by a complete one or left as it was.
 
     `link`: refer to unchanged pretrained parts by source and digest, where the source is an asset or a Hub id (a folder of
-    this machine is copied); False copies everything, for a folder that needs nothing else. `dtype`: how projectors
-    and adapters are stored where nothing is lost by it (float16 halves them). `merge`: add the adapters to the weights they
-    stand beside, and store plain parts. Raises `RecipeError` if a kind of adapter cannot be merged.
+    this machine is copied); False copies every part, for a folder that needs nothing else (but the asset that a `tags`
+    projector names as its `classifier`). `dtype`: how projectors and adapters are stored where nothing is lost by it
+    (float16 halves them). `merge`: add the adapters to the weights they stand beside, and store plain parts. Raises
+    `RecipeError` if a kind of adapter cannot be merged.
     """
     recipe = recipe.model_copy(deep=True)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ class WhisperSpeech(Encoder):
         if settings.model_type != "whisper":
             raise RecipeError(f"encoder 'whisper' takes a Whisper checkpoint, not '{settings.model_type}'")
         if path is not None:
-            self.network = load_strictly(WhisperModel, path, "encoder", config=settings).encoder
+            self._keep(load_strictly(WhisperModel, path, "encoder", config=settings))
             self.extractor = pretrained(WhisperFeatureExtractor, path, "encoder.path")
         else:
             self.network = WhisperEncoder(settings)
@@ -39,6 +39,10 @@ class WhisperSpeech(Encoder):
         self.width = settings.d_model
         self.window = 2 * settings.max_source_positions  # mel frames in one window
         self.options = {"config": settings.to_dict()}
+
+    def _keep(self, whole: Any) -> None:
+        """Of a pretrained WhisperModel, what this encoder runs."""
+        self.network = whole.encoder
 
     def prepare(self, media: Any) -> Inputs:
         """Samples [S] at 16 kHz -> input_features [mels, F], F even, 100 frames per second."""

@@ -16,7 +16,7 @@ from torch.nn.functional import linear, pad
 from polymodal.errors import RecipeError, nearest
 from polymodal.parts.base import Features, Inputs, Writing, run_by_shape
 from polymodal.parts.encoders.whisper import WhisperSpeech
-from polymodal.parts.sources import load_strictly, pretrained
+from polymodal.parts.sources import pretrained
 
 RATE = 16000
 SILENCE, STEP, SPAN = 5.0, 2.5, 25.0  # seconds: silence at least, what lengths are rounded up to, audio in one window
@@ -40,11 +40,9 @@ class WhisperDecoder(WhisperSpeech):
         texts: list[str] | None = None,
     ) -> None:
         from transformers.models.whisper.modeling_whisper import WhisperDecoder as Decoder
-        from transformers.models.whisper.modeling_whisper import WhisperModel
 
         super().__init__(path, config)
         if path is not None:
-            self.decoder = load_strictly(WhisperModel, path, "encoder").decoder
             prompt, texts = _prompt(path, language), _texts(path)
         elif prompt is None or texts is None:
             raise RecipeError("encoder 'whisper-decoder' needs 'prompt' and 'texts' beside its 'config'")
@@ -55,6 +53,10 @@ class WhisperDecoder(WhisperSpeech):
         self.prompt, self.writing = prompt, Writing(self.logits, texts)
         self.register_buffer("silent", torch.tensor([not text for text in texts]), persistent=False)
         self.options |= {"prompt": prompt, "texts": texts}
+
+    def _keep(self, whole: Any) -> None:
+        super()._keep(whole)
+        self.decoder = whole.decoder
 
     def logits(self, features: Tensor) -> Tensor:
         """[..., De] -> [..., texts]."""
