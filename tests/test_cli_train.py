@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from polymodal import assets, cli_train
 from polymodal.training.stage import train_recipe
-from tests.test_cli import run
+from tests.conftest import run_command
 from tests.training.runs import differing, raw_recipe, rows_of, stage, write_pictures, write_talk
 
 
@@ -36,7 +36,7 @@ def recipe(tiny_recipe, tmp_path):
 
 def test_a_run_says_its_settings_its_progress_its_result_and_where_everything_is(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
-    code, out, err = run(monkeypatch, capsys, "train", recipe(), "stages.1.warmup=2", "run.seed=3")
+    code, out, err = run_command(monkeypatch, capsys, "train", recipe(), "stages.1.warmup=2", "run.seed=3")
     folder = tmp_path / "run"
     assert (code, out) == (0, "")
     lines = [" ".join(line.split()) for line in err.splitlines()]
@@ -64,7 +64,7 @@ def test_a_run_says_its_settings_its_progress_its_result_and_where_everything_is
 def test_ctrl_c_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path, monkeypatch, capsys):
     """And the run that went on is the run that was never stopped."""
     whole, stopped = recipe("whole"), recipe("stopped")
-    assert run(monkeypatch, capsys, "train", whole)[0] == 0
+    assert run_command(monkeypatch, capsys, "train", whole)[0] == 0
     show = cli_train.Watch.__call__
 
     def interrupt(self, row):
@@ -75,12 +75,12 @@ def test_ctrl_c_ends_the_step_saves_and_says_how_to_go_on(recipe, tmp_path, monk
     before = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         patch.setattr(cli_train.Watch, "__call__", interrupt)
-        code, _, err = run(patch, capsys, "train", stopped)
+        code, _, err = run_command(patch, capsys, "train", stopped)
     assert code == 130
     assert signal.getsignal(signal.SIGINT) == before
     assert f"polymodaltrain{stopped}goeson" in "".join(err.split())  # a long path wraps anywhere
     assert not (tmp_path / "stopped" / "model").exists()
-    assert run(monkeypatch, capsys, "train", stopped)[0] == 0
+    assert run_command(monkeypatch, capsys, "train", stopped)[0] == 0
     steps = [row["global_step"] for row in rows_of(tmp_path / "stopped") if "loss" in row]
     assert steps == [*range(1, 11)]  # it was saved at step 7, though every second step is saved: none was done again
     projectors = sorted((tmp_path / "whole" / "model").glob("*projector*.safetensors"))
@@ -159,24 +159,24 @@ def test_plot_draws_one_run_into_its_folder_and_several_where_one_says(tmp_path,
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "log.jsonl").write_text(json.dumps(row) + "\n")
-    assert run(monkeypatch, capsys, "plot", tmp_path / "a")[:2] == (0, f"{tmp_path}/a/loss.png\n")
+    assert run_command(monkeypatch, capsys, "plot", tmp_path / "a")[:2] == (0, f"{tmp_path}/a/loss.png\n")
     out = tmp_path / "both.png"
-    assert run(monkeypatch, capsys, "plot", tmp_path / "a", tmp_path / "b", "--out", out)[:2] == (0, f"{out}\n")
+    assert run_command(monkeypatch, capsys, "plot", tmp_path / "a", tmp_path / "b", "--out", out)[:2] == (0, f"{out}\n")
     assert out.is_file()
-    code, _, err = run(monkeypatch, capsys, "plot", tmp_path)
+    code, _, err = run_command(monkeypatch, capsys, "plot", tmp_path)
     assert (code, len(err.strip().splitlines())) == (2, 1)
 
 
 def test_a_cache_is_filled_beforehand_and_a_run_says_what_it_lacks(recipe, tmp_path, monkeypatch, capsys):
     cache = f"run.cache={tmp_path / 'cache'}"
-    code, _, err = run(monkeypatch, capsys, "train", recipe(), "--fill-cache")
+    code, _, err = run_command(monkeypatch, capsys, "train", recipe(), "--fill-cache")
     assert code == 2
     assert "run.cache names no folder to fill" in err
-    code, out, err = run(monkeypatch, capsys, "train", recipe(), "--fill-cache", cache)
+    code, out, err = run_command(monkeypatch, capsys, "train", recipe(), "--fill-cache", cache)
     assert (code, out) == (0, "")
     assert "cache: 6 items, 6 missing, about 0 MB, about 0 min to fill" in err
     assert "encoded 6 items" in err
     assert not (tmp_path / "run").exists()
-    code, _, err = run(monkeypatch, capsys, "train", recipe(), cache)
+    code, _, err = run_command(monkeypatch, capsys, "train", recipe(), cache)
     assert code == 0
     assert "cache: 6 items, 0 missing" in err
