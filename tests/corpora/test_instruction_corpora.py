@@ -59,10 +59,11 @@ def test_pictures_are_the_same_bytes_every_time():
 
 
 def test_prompts_of_the_test_are_not_trained_on():
-    train, test = reply_prompts.train(), reply_prompts.test()
+    train, writing, test = reply_prompts.train(), reply_prompts.writing(), reply_prompts.test()
     assert len(train) >= 350
+    assert len(writing) >= 190
     assert len(test) >= 55
-    assert not set(train) & {*test, *reply_prompts.PASSAGES}
+    assert not {*train, *writing} & {*test, *reply_prompts.PASSAGES}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ class Writer:
     def __init__(self, backbone):
         pass
 
-    def __call__(self, prompts, passages):
+    def __call__(self, prompts, manner):
         Writer.calls += 1
         return ["no end" if prompt.startswith("Hello") else f"{len(prompt)} letters." for prompt in prompts]
 
@@ -112,5 +113,6 @@ def test_passages_are_set_apart_for_perplexity(tmp_path, monkeypatch):
     passages = [item for item in made if item.concept == replies.PERPLEXITY]
     assert [item.caption for item in passages] == list(reply_prompts.PASSAGES)
     assert {item.split for item in passages} == {"test"}
+    assert {item.split for item in made if item.group == "passage" and item not in passages} == {"train"}
     assert {item.modality for item in made} == {"text"}
     assert all(item.questions[0].ask == item.caption for item in made)

@@ -2,9 +2,11 @@
 
 Trained on pictures alone, a language model forgets how it talked. Turns without media that say what it would have
 said anyway pull it back to where it was (self-distillation; Li & Hoiem, arXiv 1606.09282, call it learning without
-forgetting). Replies are greedy, in float32, and cut after their last whole sentence. A few longer passages, written
-before any training and never trained on, are the fixed text whose perplexity tells whether the ability was kept:
-split `test`, concept `perplexity`.
+forgetting). Replies are greedy, in float32; but of what else it might have said they tell nothing, and a model that
+learned from them alone drifts in long texts. So there are passages too, drawn at temperature 1: their expected loss is
+least where the model is the backbone still. All are cut after their last whole sentence. A few passages, written before
+any training and never trained on, are the fixed text whose perplexity tells whether the ability was kept: split `test`,
+concept `perplexity`.
 
 Writing takes minutes, so it is done once, a batch at a time, into the folder of unfinished work: a killed build goes
 on where it stopped.
@@ -17,6 +19,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -30,13 +33,24 @@ from polymodal.errors import DataError
 
 NAME = "replies"
 ASSET = "smollm2-135m-instruct"
-VERSION = 1
+VERSION = 2
 SEED = 29
-LONGEST = 48  # tokens of a reply
-PASSAGE = 160  # tokens of a passage
-TEMPERATURE = 0.7  # of passages: the greedy choice would soon repeat itself
 PERPLEXITY = "perplexity"
 _BATCH = 16
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the backbone writes: at most `longest` tokens, the likeliest ones or drawn at a `temperature`."""
+
+    group: str
+    longest: int
+    temperature: float | None = None
+
+
+REPLY = Manner("reply", 48)
+PASSAGE = Manner("passage", 160, 1.0)
+FIXED = Manner("passage", 160, 0.7)  # what it is at its best: the greedy choice would soon repeat itself
 
 
 def build(root: Path | None = None, report: Report | None = None) -> Path:
@@ -56,20 +70,27 @@ def build(root: Path | None = None, report: Report | None = None) -> Path:
 
 def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job]:
     """One job per prompt that got an answer. `drafts`: the folder of what is written already."""
-    asked = [(prompt, "train") for prompt in reply_prompts.train()] + [(prompt, "test") for prompt in reply_prompts.test()]
-    batches = [asked[start : start + _BATCH] for start in range(0, len(asked), _BATCH)]
-    passages = [(prompt, "test") for prompt in reply_prompts.PASSAGES]
+    batches = [
+        (prompts[start : start + _BATCH], split, manner)
+        for prompts, split, manner in (
+            (reply_prompts.train(), "train", REPLY),
+            (reply_prompts.test(), "test", REPLY),
+            (reply_prompts.writing(), "train", PASSAGE),
+            (reply_prompts.PASSAGES, "test", FIXED),
+        )
+        for start in range(0, len(prompts), _BATCH)
+    ]
     writer = _Writer(backbone)
     found: list[Job] = []
-    done, total = 0, len(asked) + len(passages)
-    for batch in [*batches, passages]:
+    done, total = 0, sum(len(prompts) for prompts, _, _ in batches)
+    for prompts, split, manner in batches:
         draft = drafts / f"{done:04d}.json"
         if not draft.is_file():
-            building.write(draft, json.dumps(writer([prompt for prompt, _ in batch], batch is passages)).encode())
-        for (prompt, split), answer in zip(batch, json.loads(draft.read_text("utf-8")), strict=True):
+            building.write(draft, json.dumps(writer(prompts, manner)).encode())
+        for prompt, answer in zip(prompts, json.loads(draft.read_text("utf-8")), strict=True):
             if answer := whole(answer):
-                found.append(_job(len(found), split, prompt, answer, batch is passages))
-        done += len(batch)
+                found.append(_job(len(found), split, prompt, answer, manner))
+        done += len(prompts)
         if report is not None:
             report(done, total)
     if not found:
@@ -97,7 +118,7 @@ class _Writer:
         tokenizer = AutoTokenizer.from_pretrained(self.backbone, padding_side="left")
         return tokenizer, AutoModelForCausalLM.from_pretrained(self.backbone, dtype=torch.float32).eval()
 
-    def __call__(self, prompts: Sequence[str], passages: bool) -> list[str]:
+    def __call__(self, prompts: Sequence[str], manner: Manner) -> list[str]:
         import torch
 
         tokenizer, model = self._parts
@@ -105,30 +126,31 @@ class _Writer:
         inputs = tokenizer.apply_chat_template(
             chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
         )
-        style = {"do_sample": True, "temperature": TEMPERATURE, "top_k": 0} if passages else {"do_sample": False}
-        longest = PASSAGE if passages else LONGEST
+        style: dict[str, Any] = {"do_sample": False}
+        if manner.temperature is not None:
+            style = {"do_sample": True, "temperature": manner.temperature, "top_k": 0}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(SEED)
-            out = model.generate(**inputs, **style, max_new_tokens=longest, pad_token_id=tokenizer.pad_token_id)
+            out = model.generate(**inputs, **style, max_new_tokens=manner.longest, pad_token_id=tokenizer.pad_token_id)
         return tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def _job(number: int, split: str, prompt: str, answer: str, passage: bool) -> Job:
+def _job(number: int, split: str, prompt: str, answer: str, manner: Manner) -> Job:
     name = f"{split}-{number:04d}"
     item = Item(
         id=name,
         modality="text",
         file=f"{split}/{name}.txt",
         caption=prompt,
-        concept=PERPLEXITY if passage else concept(prompt),
-        group="passage" if passage else "reply",
+        concept=PERPLEXITY if manner is FIXED else concept(prompt),
+        group=manner.group,
         source=NAME,
         vendor=ASSET,
         licence="Apache-2.0",
         split=split,
         concept_split=split,
         text=answer,
-        questions=[QA(ask=prompt, answer=answer, type="passage" if passage else "reply")],
+        questions=[QA(ask=prompt, answer=answer, type=manner.group)],
     )
     return Job([item], partial(_one, prompt))
 

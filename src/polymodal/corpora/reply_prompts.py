@@ -1,6 +1,6 @@
 """What the backbone is asked for the corpus `replies`. Decides a spread of short everyday prompts: about things,
-words, numbers, small tasks and small talk. Prompts of the test are about concepts of the test and numbers of their
-own."""
+words, numbers, small tasks and small talk, and of longer texts to write. Prompts of the test are about concepts of the
+test and numbers of their own."""
 
 from __future__ import annotations
 
@@ -68,6 +68,29 @@ What comes after Friday? | What do cows eat? | Write a poem of two lines about s
 Correct this sentence: he have a car. | List two things in a school. | What is another word for happy? |
 How do I wash a car?
 """
+WRITING = (  # longer: about things, as ABOUT
+    "Write a story about {a}.",
+    "Describe {a} to someone who has never seen one.",
+    "Write a letter to a friend about {all}.",
+    "Explain what {all} are for.",
+    "Write a page of a diary about {a}.",
+    "Describe a place where there are many {all}.",
+    "Write about the history of {all}.",
+    "Tell a child all that is worth knowing about {all}.",
+    "Write a conversation between two people about {a}.",
+)
+ESSAYS = """
+Write a story about a storm at night. | Write a story about a girl who finds a map. | Write a story about an old clock. |
+Write a story about three friends and a cave. | Describe a walk in the mountains. | Describe a busy kitchen. |
+Describe a village in summer. | Describe what happens at an airport. | Describe a quiet evening at home. |
+Describe a school on its first day. | Explain how cheese is made. | Explain how rain forms. |
+Explain how a house is built. |
+Explain why people travel. | Explain why people sing. | Explain how a letter reaches its reader. |
+Explain how paper is made. | Explain why some animals sleep in winter. | Write a letter to a neighbor about a party. |
+Write a letter to a teacher about a book. | Write a speech for a wedding. |
+Give advice to someone who moves to a new city. |
+Compare life in a city with life on a farm. | Describe the work of a baker.
+"""
 PASSAGES = (
     "Write a story about a lost key.",
     "Describe a day at the sea.",
@@ -87,6 +110,12 @@ def train() -> list[str]:
     return _unique([*_listed(EVERYDAY), *_about(SLOTS, "train", 24, rng), *_numbers(range(1, 10), 12, rng)])
 
 
+def writing() -> list[str]:
+    """About 200 different prompts for longer texts."""
+    rng = random.Random(f"{_SEED}/writing")
+    return _unique([*_listed(ESSAYS), *_about(SLOTS, "train", 20, rng, WRITING)])
+
+
 def test() -> list[str]:
     """About 60 different prompts, none of them one of `train`."""
     rng = random.Random(f"{_SEED}/test")
@@ -98,7 +127,9 @@ def _listed(text: str) -> list[str]:
     return [" ".join(prompt.split()) for prompt in text.split("|")]
 
 
-def _about(slots: dict[str, tuple[str, ...]], split: str, times: int, rng: random.Random) -> list[str]:
+def _about(
+    slots: dict[str, tuple[str, ...]], split: str, times: int, rng: random.Random, forms: tuple[str, ...] = ABOUT
+) -> list[str]:
     """Each form about `times` things of a split."""
     things = [word for slot in ("animal", "thing", "food", "vehicle") for word in slots[slot]]
     if split == "test":  # unseen words of any split, and known words of concepts that are only tested on
@@ -109,7 +140,7 @@ def _about(slots: dict[str, tuple[str, ...]], split: str, times: int, rng: rando
         things = [word for word in things if split_of(concept(word)) == "train"]
     return [
         form.format(a=with_article(word), all=plural(word), word=word)
-        for form in ABOUT
+        for form in forms
         for word in rng.sample(things, min(times, len(things)))
     ]
 
