@@ -1,6 +1,6 @@
 """Which corpora there are. Decides what each is built from, in which tier, and which sets of them nano learns from.
 
-Tiers say what a corpus costs to fetch: S is about 80 MB in all, M 600 MB more, L the rest; each includes the one before.
+Tiers say what a corpus costs to fetch: S is about 80 MB in all, M 670 MB more, L the rest; each includes the one before.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The corpus `emoji-names`: the pictures of `emoji` and their names in sixteen languages. Decides which languages.
 
-They are widely spoken, written in eight scripts, and CLDR's translators have named every emoji in them. Names are CLDR's
-own of single characters: flags, families and other sequences, whose names it composes of parts, are left out. Each picture
-is asked in every language but English, the language of `emoji`.
+They are widely spoken, written in eight scripts, and CLDR's translators have named every emoji in them, as they are kept
+here: now and then with a synonym behind a comma, mostly in Hindi and Bengali. Flags, keycaps and some people, whose names
+CLDR composes of parts, are left out. Each picture is asked in every language but English, the language of `emoji`.
 
 All else is that of `emoji`: drawings, held-out vendor, and splits, so that the English label of an emoji decides on which
 side it is in every language.
