@@ -43,7 +43,8 @@ VENDORS = {
     "fluent-3d": Vendor("fluent-emoji-3d", "MIT", "assets/*.webp"),
     "openmoji": Vendor("openmoji", "CC-BY-SA-4.0", "color/svg/*.svg"),
 }
-MEMBERS = {"emoji": ("noto", "twemoji", "fluent-flat", "openmoji"), "emoji-3d": ("fluent-3d",)}
+FLAT = ("noto", "twemoji", "fluent-flat", "openmoji")
+MEMBERS = {"emoji": FLAT, "emoji-names": FLAT, "emoji-3d": ("fluent-3d",)}
 
 
 def jobs(corpus: str, folders: Mapping[str, Path]) -> list[Job]:

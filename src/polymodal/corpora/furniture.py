@@ -60,17 +60,24 @@ class Model(NamedTuple):
 def jobs(kind: str, folders: Mapping[str, Path]) -> list[Job]:
     """One job per model. `kind`: `furniture` or `furniture-icons`; `folders`: of ASSETS. Raises DataError if a catalogue is
     missing or is none."""
-    found = []
-    for vendor, licence in LICENCES.items():
-        file = folders["sweethome3d"] / f"{vendor}.sh3f"
+    make = cloud if kind == "furniture" else _render
+    return [
+        Job([_item(kind, file.stem, LICENCES[file.stem], model)], partial(make, file, model))
+        for file, model in models(kind, folders["sweethome3d"])
+    ]
+
+
+def models(kind: str, home: Path) -> Iterator[tuple[Path, Model]]:
+    """(catalogue, model) of every model, for the corpus `kind`. `home`: the asset `sweethome3d`. Raises DataError as
+    `jobs` does."""
+    for vendor in LICENCES:
+        file = home / f"{vendor}.sh3f"
         try:
             with ZipFile(file) as archive:
-                models = list(catalogue(archive.read(_CATALOGUE).decode("latin-1")))
+                listed = list(catalogue(archive.read(_CATALOGUE).decode("latin-1")))
         except (OSError, BadZipFile, KeyError, ValueError) as error:
             raise DataError(f"corpus {kind}: {file.name} is no catalogue of furniture ({error})") from error
-        make = cloud if kind == "furniture" else _render
-        found += [Job([_item(kind, vendor, licence, model)], partial(make, file, model)) for model in models]
-    return found
+        yield from ((file, model) for model in listed)
 
 
 def catalogue(text: str) -> Iterator[Model]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from polymodal.corpora import emoji, wordnet
 from polymodal.corpora.building import Job
@@ -41,6 +41,15 @@ _UNCOUNTED = ("food-drink", "activities")  # "a bread", "a bowling"
 _NO_NAMES = (None, "", "none")
 
 
+class Sense(NamedTuple):
+    """What a word may mean. `place` of the word in its synset, `number` of the synset among the word's of the domain."""
+
+    domain: int
+    place: int
+    number: int
+    gloss: str
+
+
 def jobs(folders: Mapping[str, Path]) -> list[Job]:
     """One job per thing and per country. `folders`: of ASSETS. Raises DataError if one holds something else."""
     try:
@@ -54,23 +63,34 @@ def jobs(folders: Mapping[str, Path]) -> list[Job]:
 
 
 def _things(emojibase: Path, home: Path) -> Iterator[Job]:
-    senses: dict[str, list[tuple[int, int, int, str]]] = {}  # word -> (domain, place in the synset, number, gloss)
-    for synset in wordnet.synsets(home):
-        if not wordnet.TOPICS.search(synset.gloss):
-            for place, (lemma, number) in enumerate(synset.senses):
-                senses.setdefault(lemma, []).append((synset.domain, place, number, plain(synset.gloss)))
+    senses = senses_of(home)
     seen = set()
     for entry in emoji.labels(emojibase):
         domains = DOMAINS.get(entry["group"], ())
         name = entry["label"] if entry["label"] in senses else concept(entry["label"])
-        known = [s for s in senses.get(name, ()) if s[0] in domains and len(s[3]) >= _SHORTEST]
-        if known and concept(name) not in seen:
+        meant = drawn(senses.get(name, ()), domains)
+        if meant and concept(name) not in seen:
             seen.add(concept(name))
-            *_, gloss = min(known, key=lambda sense: (domains.index(sense[0]), *sense[1:3]))
             counted = entry["group"] not in _UNCOUNTED and singular(name) == name and name[0].islower()
             ask = f"What is {with_article(name)}?" if counted else f'What does "{name}" mean?'
-            asked = QA(ask=ask, answer=_sentence(gloss), type="gloss")
-            yield _job("things", "wordnet", "WordNet-3.0", name, f"{name}: {gloss}.", [asked])
+            asked = QA(ask=ask, answer=_sentence(meant.gloss), type="gloss")
+            yield _job("things", "wordnet", "WordNet-3.0", name, f"{name}: {meant.gloss}.", [asked])
+
+
+def senses_of(home: Path) -> dict[str, list[Sense]]:
+    """What each noun of WordNet may mean, by the word. `home`: the asset `wordnet`. Raises DataError as `synsets` does."""
+    found: dict[str, list[Sense]] = {}
+    for synset in wordnet.synsets(home):
+        if not wordnet.TOPICS.search(synset.gloss):
+            for place, (lemma, number) in enumerate(synset.senses):
+                found.setdefault(lemma, []).append(Sense(synset.domain, place, number, plain(synset.gloss)))
+    return found
+
+
+def drawn(senses: Sequence[Sense], domains: Sequence[int]) -> Sense | None:
+    """The sense that a picture shows: the first of `domains` in which there is one decides."""
+    known = [sense for sense in senses if sense.domain in domains and len(sense.gloss) >= _SHORTEST]
+    return min(known, key=lambda sense: (domains.index(sense.domain), *sense[1:3])) if known else None
 
 
 def plain(gloss: str) -> str:

@@ -61,15 +61,16 @@ def _audio(item: Item, side: int) -> Image.Image:
 
 
 def _imu(item: Item, side: int) -> Image.Image:
-    """Acceleration above, rotation below, each scaled to its own range."""
+    """The first three channels above (acceleration), all others below (rotation), each half scaled to its own range."""
     from PIL import Image, ImageDraw
     from safetensors.numpy import load
 
     samples = load(item.read())["samples"]
     shown = Image.new("RGB", (side, side), "white")
     draw = ImageDraw.Draw(shown)
-    for row, channels in enumerate((samples[:, :3], samples[:, 3:])):
-        _lines(draw, channels, row * side // 2, side, side // 2)
+    halves = [channels for channels in (samples[:, :3], samples[:, 3:]) if channels.size]
+    for row, channels in enumerate(halves):
+        _lines(draw, channels, row * side // len(halves), side, side // len(halves))
     draw.text((2, 0), f"{len(samples)} samples", fill="gray")
     return shown
 

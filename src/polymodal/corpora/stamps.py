@@ -28,7 +28,7 @@ def jobs(stamps: Path) -> list[Job]:
     """One job per stamp with a picture and an English caption that is not in `photos12`. `stamps`: the folder of
     Tux Paint's categories. Raises DataError if there is none."""
     tested = {photo.file for photo in photos()}
-    found = [job for file, caption in _captioned(stamps) if (job := _stamp(stamps, file, caption, tested))]
+    found = [job for file, caption in captioned(stamps) if (job := _stamp(stamps, file, caption, tested))]
     if not found:
         raise DataError(f"corpus stamps: no captioned stamp in {stamps}")
     return found
@@ -82,8 +82,8 @@ def _one(file: Path) -> Iterator[bytes]:
     yield pictures.from_file(file)
 
 
-def _captioned(stamps: Path) -> Iterator[tuple[Path, str]]:
-    """(picture, caption) of every stamp that has both, by path."""
+def captioned(stamps: Path) -> Iterator[tuple[Path, str]]:
+    """(picture, caption) of every stamp that has both, by path. `stamps`: the folder of Tux Paint's categories."""
     for text in sorted(stamps.rglob("*.txt")):
         picture = next((file for suffix in _SUFFIXES if (file := text.with_suffix(suffix)).is_file()), None)
         caption = caption_of(text)
