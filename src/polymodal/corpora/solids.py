@@ -5,9 +5,9 @@ Each scene is three items of the same view: a picture, a depth map in metres and
 each with questions of its own. Solids float: on a floor, what stands higher in a picture is farther away. How large one
 looks is drawn first and its distance later, and its true size follows from both (`solid_views`), so that two scenes
 which differ in distances and temperatures alone have equal pictures. `solids-control` asks the questions about depth and
-temperature of these pictures: what a model learns from it is what can be guessed. Logistic regression on places and sizes in
-the picture, trained on the 2,400 scenes, is right about 51 % of the 1,200 pairs of the test: which is nearer. It is right
-about 50 %: which is warmer, and 99 %: which looks wider.
+temperature of these pictures: what a model learns from it is what can be guessed. Logistic regression on places and sizes
+in the picture, trained on the 2,400 scenes, is right about 51 % of the 1,200 pairs of the test: which is nearer. It is
+right about 50 %: which is warmer, and 99 %: which looks wider.
 
 Splits are by scene. Of each shape one color (HELD_OUT, as in CLEVR-CoGenT, arXiv 1612.06890) is shown, and asked about, in
 `held-out` alone.
