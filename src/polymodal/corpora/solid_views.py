@@ -173,7 +173,7 @@ def _blurred(values: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         padded = np.pad(values, [(2, 2) if axis == each else (0, 0) for each in (0, 1)], "edge")
         parts = [weight * np.take(padded, range(i, i + PIXELS), axis) for i, weight in enumerate((1, 4, 6, 4, 1))]
-        values = sum(parts) / 16
+        values = np.sum(parts, axis=0) / 16
     return values
 
 

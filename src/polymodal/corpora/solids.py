@@ -19,6 +19,7 @@ import random
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polymodal.corpora import pictures
 from polymodal.corpora import solid_questions as questions
@@ -31,6 +32,9 @@ from polymodal.corpora.scene_questions import WHERE
 from polymodal.corpora.solid_questions import COLORS
 from polymodal.corpora.solid_shapes import PIXELS, SHAPES, focal, placed, seen
 from polymodal.corpora.solid_views import Scene, Solid, tiff, views
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VERSION = 1
 SEED = 53
@@ -150,16 +154,16 @@ def _listed(parts: list[str]) -> str:
 
 def _views(scene: Scene, name: str) -> Iterator[bytes]:
     seen = views(scene, name)
-    yield from _encoded(seen.rgb)
+    yield _encoded(seen.rgb)
     yield tiff(seen.depth)
     yield tiff(seen.thermal)
 
 
 def _picture(scene: Scene, name: str) -> Iterator[bytes]:
-    yield from _encoded(views(scene, name).rgb)
+    yield _encoded(views(scene, name).rgb)
 
 
-def _encoded(rgb: object) -> Iterator[bytes]:
+def _encoded(rgb: np.ndarray) -> bytes:
     from PIL import Image
 
-    yield pictures.encoded(Image.fromarray(rgb))
+    return pictures.encoded(Image.fromarray(rgb))
