@@ -1,7 +1,8 @@
 """Previews: any item as a picture. Decides what of a recording, a motion or a text the eye can check.
 
 A picture with its boxes, a recording as its waveform, motion as one line per channel, points from in front and from above,
-a text as its words. Drawn by Pillow alone, so that looking at data needs no more than making it does.
+depth and temperature in false colours with their least and most, a text as its words. Drawn by Pillow alone, so that
+looking at data needs no more than making it does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 VIEWS = ((30, 25), (0, 90))  # of points: degrees they are turned about the vertical, then tilted towards the viewer
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#8c564b")
 
+# Of a map, from far or cold to near or hot.
+HEAT = ((0, 0, 0), (90, 10, 110), (220, 50, 40), (250, 170, 20), (255, 255, 220))
+
 
 def preview(item: Item, side: int) -> Image.Image:
     """The item as a picture that fits into `side` x `side` pixels. Raises DataError for a modality without a preview."""
@@ -30,16 +34,47 @@ def preview(item: Item, side: int) -> Image.Image:
 
 
 def _image(item: Item, side: int) -> Image.Image:
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     with Image.open(io.BytesIO(item.read())) as file:
         picture = file.convert("RGB")
     scale = side / max(picture.size)
     shown = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    _outline(shown, item, scale)
+    return shown
+
+
+def _outline(shown: Image.Image, item: Item, scale: float) -> None:
+    from PIL import ImageDraw
+
     draw = ImageDraw.Draw(shown)
     for number, box in enumerate(item.boxes):
         left, top, right, bottom = (value * scale for value in box.xyxy)
         draw.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=COLORS[number % len(COLORS)])
+
+
+def _map(item: Item, side: int) -> Image.Image:
+    """Coloured from the least of its numbers to the most, depth by one over it; what has none is white."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    from polymodal.media.maps import load_map
+
+    values = load_map(item.read())
+    known = np.isfinite(values) & ((values > 0) | (item.modality != "depth"))
+    if not known.any():
+        raise DataError(f"{item.id}: a map without a single measured pixel")
+    low, high = values[known].min(), values[known].max()
+    heat = 1 / np.where(known, values, high) if item.modality == "depth" else values
+    heat = (heat - heat[known].min()) / (np.ptp(heat[known]) or 1)
+    stops = np.linspace(0, 1, len(HEAT))
+    colored = np.stack([np.interp(heat, stops, channel) for channel in zip(*HEAT, strict=True)], -1)
+    colored[~known] = 255
+    scale = side / max(values.shape)
+    height, width = (max(1, round(length * scale)) for length in values.shape)
+    shown = Image.fromarray(np.round(colored).astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    _outline(shown, item, scale)
+    ImageDraw.Draw(shown).text((2, 0), f"{low:.3g} to {high:.3g}", fill="white", stroke_width=1, stroke_fill="black")
     return shown
 
 
@@ -134,5 +169,7 @@ _PREVIEWS: dict[str, Callable[[Item, int], Image.Image]] = {
     "audio": _audio,
     "imu": _imu,
     "points": _points,
+    "depth": _map,
+    "thermal": _map,
     "text": _text,
 }
