@@ -21,6 +21,7 @@ from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
+from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_points as points
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
@@ -28,6 +29,7 @@ from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
+RELEASED = {"imagebind": imagebind.released}  # kind -> what makes a tiny file of the authors' own layout
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
@@ -55,6 +57,11 @@ def tiny(row: Row, known: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def check_encoder(row: Row, tmp_path, _) -> None:
+    recipe = row.recipe or {}
+    if recipe["kind"] in RELEASED:
+        options, media = RELEASED[recipe["kind"]](tmp_path / recipe["path"])
+        check_lengths_and_neighbours(make(**recipe | options), media)
+        return
     if row.takes == ["points"]:
         check_lengths_and_neighbours(make(**(row.recipe or {}) | points.TINY), points.CLOUDS)
         return
@@ -143,7 +150,9 @@ def test_a_row_claims_no_more_than_its_recipe(row):
     path = (row.recipe or {}).get("path", "")
     assert (row.state == "not yet") == (row.recipe is None)
     assert (row.state == "runs with real weights") == path.startswith("asset:")
-    assert bool(path) == bool(row.model_type)
+    own = (row.recipe or {}).get("kind") in RELEASED
+    assert bool(path) == (bool(row.model_type) or own)
+    assert own == row.note.startswith("unverified on real weights")
     if row.state in ("not yet", "architecture only"):
         assert row.note
         assert not path

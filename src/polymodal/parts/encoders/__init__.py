@@ -11,4 +11,5 @@ ENCODERS = {
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
+    "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
 }
