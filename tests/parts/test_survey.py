@@ -21,6 +21,7 @@ from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
+from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_points as points
 from tests.parts.encoders import test_vision as vision
@@ -29,7 +30,10 @@ from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
-RELEASED = {"imagebind": imagebind.released}  # kind -> what makes a tiny file of the authors' own layout
+RELEASED = {
+    "imagebind": imagebind.released,
+    "beats": beats.released,
+}  # kind -> what makes a tiny file of the authors' own layout
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}

@@ -14,10 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import RecipeError
+from polymodal.errors import RecipeError, nearest
 from polymodal.parts.sources import locate
 
 FORMATS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+
+
+def sizes(kind: str, published: dict[str, int], path: str | None, config: dict[str, int] | None) -> dict[str, int]:
+    """The sizes of a network: the published ones, but for those that `config` gives. Raises `RecipeError` for one that it
+    has not, and if there is neither a `path` to weights nor a `config`."""
+    if path is None and config is None:
+        raise RecipeError(f"encoder '{kind}' needs a 'path' (pretrained) or a 'config' (random weights)")
+    for name in config or {}:
+        if name not in published:
+            raise RecipeError(f"encoder '{kind}', option 'config' has no '{name}'{nearest(name, published)}")
+    return published | (config or {})
 
 
 def read(path: str, *inside: str) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def test_motion_of_another_rate_or_of_five_channels_is_refused():
 
 
 def test_an_unknown_size_and_neither_path_nor_size_are_refused():
-    with pytest.raises(RecipeError, match="has no 'layers', but width, depth, heads, space"):
+    with pytest.raises(RecipeError, match="option 'config' has no 'layers' "):
         make("imagebind", modality="image", config={"layers": 3})
     with pytest.raises(RecipeError, match="needs a 'path' .* or a 'config'"):
         make("imagebind", modality="image")

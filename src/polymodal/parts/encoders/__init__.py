@@ -12,4 +12,5 @@ ENCODERS = {
     "maps": "polymodal.parts.encoders.maps.MapImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
+    "beats": "polymodal.parts.encoders.beats.BeatsAudio",
 }

@@ -4,11 +4,11 @@ BY-NC-SA 4.0, allows no commercial use."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from torch import Tensor
 
-from polymodal.errors import RecipeError
 from polymodal.parts import released
 from polymodal.parts.base import Encoder, Features, Inputs, build, run_by_shape
 from polymodal.parts.encoders.imagebind_inputs import INPUTS
@@ -29,16 +29,10 @@ class ImageBindMedia(Encoder):
         features: Literal["embedding", "views", "patches"] = "embedding",
     ) -> None:
         super().__init__()
-        if path is None and config is None:
-            raise RecipeError("encoder 'imagebind' needs a 'path' (pretrained) or a 'config' (random weights)")
         self.modality, self.features = modality, features
         self.reader = build("encoder.input", INPUTS, {"kind": modality, **(input or {})})
         self.tower = self.reader.tower
-        published = HUGE[self.tower]
-        size = {"width": published.width, "depth": published.depth, "heads": published.heads, "space": SPACE}
-        if unknown := sorted((config or {}).keys() - size):
-            raise RecipeError(f"encoder 'imagebind', option 'config': has no '{unknown[0]}', but {', '.join(size)}")
-        size |= config or {}
+        size = released.sizes("imagebind", {**asdict(HUGE[self.tower]), "space": SPACE}, path, config)
         self.network = ImageBind({self.tower: Size(size["width"], size["depth"], size["heads"])}, size["space"])
         if path is not None:
             others = [f"{part}.{name}." for part, _ in self.network.named_children() for name in HUGE if name != self.tower]

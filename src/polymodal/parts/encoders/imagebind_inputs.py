@@ -1,7 +1,7 @@
 """What ImageBind is shown of each medium. Decides which views are taken of it, and their numbers.
 
 Pictures, clips and sounds are prepared as in the authors' code (`imagebind/data.py`). Of depth, temperature and motion
-they published none: depth is made a disparity as in Omnivore, their model before (`omnivision/data/transforms/image_rgbd.py`),
+they published none: depth is made a disparity as in Omnivore, their model before (its issue 12, and `image_rgbd.py`),
 temperature is one channel from 0 to 1, motion is 2000 samples of five seconds (arXiv 2305.05665, section 3.3).
 """
 

@@ -58,8 +58,8 @@ class ImageBind(nn.Module):
         self.modality_postprocessors = nn.ModuleDict({name: _scaled(name) for name in sizes})
 
     def forward(self, modality: str, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Of inputs [B, ...] the embeddings [B, space], scaled as in training, and the states behind them [B, 1 + N, width],
-        the first of which is the class token's (text has none: [B, 77, width]).
+        """Of inputs [B, ...] the embeddings [B, space], scaled as in training, and the states behind [B, 1 + N, width], the
+        first of which is the class token's (text has none: [B, 77, width]).
 
         `inputs`: vision [B, 3, 2, 224, 224] (two frames, or a picture twice), audio [B, 1, 128, 204], depth and thermal
         [B, 1, 224, 224], imu [B, 6, 2000], text ids [B, 77], of which the end of the text is the largest.
@@ -167,8 +167,8 @@ class Words(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Pre-norm blocks; those of the towers that were added to CLIP's two attend to a learned key and value as well. What drops
-    paths in training is left out."""
+    """Pre-norm blocks; those of the towers that were added to CLIP's two attend to a learned key and value as well. Drop
+    path, a matter of training, is left out."""
 
     def __init__(self, modality: str, size: Size) -> None:
         super().__init__()
