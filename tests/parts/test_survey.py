@@ -23,17 +23,18 @@ from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
 from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_imagebind as imagebind
-from tests.parts.encoders import test_points as points
+from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
 from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
-RELEASED = {
+RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "imagebind": imagebind.released,
     "beats": beats.released,
-}  # kind -> what makes a tiny file of the authors' own layout
+    "pointbert": pointbert.released,
+}
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
@@ -65,9 +66,6 @@ def check_encoder(row: Row, tmp_path, _) -> None:
     if recipe["kind"] in RELEASED:
         options, media = RELEASED[recipe["kind"]](tmp_path / recipe["path"])
         check_lengths_and_neighbours(make(**recipe | options), media)
-        return
-    if row.takes == ["points"]:
-        check_lengths_and_neighbours(make(**(row.recipe or {}) | points.TINY), points.CLOUDS)
         return
     recipe, kind = tiny(row, {kind: config for kind, (_, config) in TOWERS.items()})
     media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]

@@ -13,4 +13,5 @@ ENCODERS = {
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
+    "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
 }
