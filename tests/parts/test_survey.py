@@ -22,6 +22,7 @@ from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
 from tests.parts.encoders import test_beats as beats
+from tests.parts.encoders import test_beit3 as beit3
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
@@ -34,6 +35,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "imagebind": imagebind.released,
     "beats": beats.released,
     "pointbert": pointbert.released,
+    "beit3": beit3.released,
 }
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}

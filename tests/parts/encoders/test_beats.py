@@ -12,7 +12,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 
 from polymodal.errors import MediaError, RecipeError
 from polymodal.parts.encoders.beats import MEAN, PUBLISHED, SPREAD, WINDOW
-from polymodal.parts.encoders.beats_network import BUCKETS, DISTANCE, Attention, Beats, Places, buckets
+from polymodal.parts.encoders.beats_network import BUCKETS, DISTANCE, Attention, Beats, Places, biases, buckets
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 from tests.parts.encoders.published import published, save, shapes
 
@@ -98,7 +98,7 @@ def test_attention_is_wavlms_where_queries_are_their_inputs():
     x = torch.randn(2, 200, 32)
     with torch.no_grad():
         expected, *_ = theirs(x)
-        assert torch.allclose(ours(x, ours.bias(200)), expected, atol=1e-5)
+        assert torch.allclose(ours(x, biases(ours.relative_attention_bias.weight, 200)), expected, atol=1e-5)
 
 
 def test_the_weight_of_each_place_is_normalised_as_by_torch():

@@ -14,4 +14,5 @@ ENCODERS = {
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
     "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
+    "beit3": "polymodal.parts.encoders.beit3.Beit3",
 }

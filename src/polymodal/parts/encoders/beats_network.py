@@ -35,13 +35,14 @@ class Layers(nn.Module):
         super().__init__()
         self.pos_conv = nn.Sequential(Places(width), nn.GELU())
         self.layer_norm = nn.LayerNorm(width)
-        self.layers = nn.ModuleList(Layer(width, heads, hidden, (2 * depth) ** 0.25) for _ in range(depth))
-        for layer in self.layers:  # one table: the authors' file has it under each layer's name
-            layer.self_attn.relative_attention_bias = self.layers[0].self_attn.relative_attention_bias
+        layers = [Layer(width, heads, hidden, (2 * depth) ** 0.25) for _ in range(depth)]
+        for layer in layers:  # one table: the authors' file has it under each layer's name
+            layer.self_attn.relative_attention_bias = layers[0].self_attn.relative_attention_bias
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer_norm(x + self.pos_conv(x.transpose(1, 2)).transpose(1, 2))
-        bias = self.layers[0].self_attn.bias(x.shape[1])
+        bias = biases(self.layers.get_parameter("0.self_attn.relative_attention_bias.weight"), x.shape[1])
         for layer in self.layers:
             x = layer(x, bias)
         return x
@@ -99,9 +100,11 @@ class Attention(nn.Module):
         out = functional.scaled_dot_product_attention(q, k, v, attn_mask=gate * bias)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
-    def bias(self, length: int) -> Tensor:
-        places = torch.arange(length, device=self.grep_a.device)
-        return self.relative_attention_bias(buckets(places - places[:, None])).permute(2, 0, 1)
+
+def biases(table: Tensor, length: int) -> Tensor:
+    """A table [BUCKETS, H] -> what it adds to the attention between any two of so many positions, [H, length, length]."""
+    places = torch.arange(length, device=table.device)
+    return functional.embedding(buckets(places - places[:, None]), table).permute(2, 0, 1)
 
 
 def buckets(distances: Tensor) -> Tensor:
