@@ -23,6 +23,7 @@ from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
 from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_beit3 as beit3
+from tests.parts.encoders import test_clip_resnet as clip_resnet
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
@@ -36,6 +37,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "beats": beats.released,
     "pointbert": pointbert.released,
     "beit3": beit3.released,
+    "clip-resnet": clip_resnet.released,
 }
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}

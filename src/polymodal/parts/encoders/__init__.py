@@ -15,4 +15,5 @@ ENCODERS = {
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
     "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
     "beit3": "polymodal.parts.encoders.beit3.Beit3",
+    "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
 }

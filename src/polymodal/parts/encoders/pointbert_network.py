@@ -1,6 +1,5 @@
 """Point-BERT's network (arXiv 2111.14819) as its authors and ULIP-2's (2305.08275) have it. Decides that its names and
-shapes are those of their state dicts, so that their weights load by name, and that batch norms use what they learned, in
-training too: a cloud's features do not depend on the other clouds of a batch. Drop path, a matter of training, is left out.
+shapes are those of their state dicts, so that their weights load by name. Drop path, a matter of training, is left out.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from polymodal.parts.encoders.batch_norm import FixedBatchNorm
 
 HIDDEN = 256  # width of a group's own network, and of what places are embedded by half of it
 
@@ -100,15 +101,6 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class FixedBatchNorm(nn.BatchNorm1d):
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.training = False
-
-    def train(self, mode: bool = True) -> FixedBatchNorm:
-        return super().train(False)
 
 
 def _pointwise(read: int, hidden: int, width: int) -> nn.Sequential:
