@@ -24,6 +24,7 @@ from tests.parts.encoders import test_audio as audio
 from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_beit3 as beit3
 from tests.parts.encoders import test_clip_resnet as clip_resnet
+from tests.parts.encoders import test_eva2_clip as eva2_clip
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
@@ -38,6 +39,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "pointbert": pointbert.released,
     "beit3": beit3.released,
     "clip-resnet": clip_resnet.released,
+    "eva2-clip": eva2_clip.released,
 }
 SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
