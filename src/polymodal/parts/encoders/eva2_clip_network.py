@@ -1,6 +1,6 @@
 """EVA-02-CLIP-E's vision transformer (arXiv 2303.15389, 2303.11331): of EVA-02's family the largest, with learned places,
-and norms behind attention and feed-forward, before each is added. Decides that its names and shapes are those of the authors'
-state dict, so that their weights load by name; drop path, a matter of training, is left out.
+and norms behind attention and feed-forward, before each is added. Decides that its names and shapes are those of the
+authors' state dict, so that their weights load by name; drop path, a matter of training, is left out.
 """
 
 from __future__ import annotations
