@@ -141,7 +141,7 @@ def _adapters(model: MultimodalLM, recipe: ModelRecipe) -> dict[str, dict[str, A
 def _is_source(name: str, part: nn.Module, options: dict[str, Any]) -> bool:
     """Whether a part still holds its source's weights, bit for bit. Builds the source again to be sure."""
     path = options.get("path")
-    if not isinstance(path, str) or Path(path).is_dir():
+    if not isinstance(path, str) or Path(path).exists():
         return False
     table = BACKBONES if name == "backbone" else ENCODERS
     source = build(name, table, {"kind": "transformers", **options} if name == "backbone" else options).state_dict()

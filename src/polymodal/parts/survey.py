@@ -19,7 +19,8 @@ State = Literal["runs with real weights", "runs tiny", "architecture only", "not
 MEANING: dict[State, str] = {
     "runs with real weights": "an asset holds weights of it, and a test runs them",
     "runs tiny": "a test builds and runs it at tiny width; where the recipe has a `path`, from a checkpoint that "
-    "transformers saved of the class that the published one is of. The published one itself was never loaded here",
+    "transformers saved of the class that the published one is of; *unverified on real weights* in the note: from one with "
+    "the names and shapes of its authors' code. The published one itself was never loaded here",
     "architecture only": "a test builds and runs it at tiny width; there are no weights, or they cannot be read",
     "not yet": "nothing here builds it",
 }
@@ -27,7 +28,8 @@ MEANING: dict[State, str] = {
 
 class Row(BaseModel):
     """One component. `role`: where it stands in a model. `recipe`: what a recipe says to have it; None if nothing does.
-    `model_type`: that of the checkpoint at the recipe's `path`. `note`: what is missing, or the nearest that there is."""
+    `model_type`: that of the checkpoint at the recipe's `path`, if it is one of transformers. `note`: what is missing, or
+    the nearest that there is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -11,4 +11,10 @@ ENCODERS = {
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
+    "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
+    "beats": "polymodal.parts.encoders.beats.BeatsAudio",
+    "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
+    "beit3": "polymodal.parts.encoders.beit3.Beit3",
+    "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
+    "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
 }

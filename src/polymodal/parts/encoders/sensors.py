@@ -22,16 +22,17 @@ class Sensors:
     resample: bool
     mean: list[float] | None
     std: list[float] | None
+    kind: str = "series"  # of the encoder, for its errors
 
     def __post_init__(self) -> None:
         if self.rate <= 0 or not self.channels:
-            raise RecipeError("encoder 'series' needs a 'rate' above 0 (Hz) and the names of its 'channels'")
+            raise RecipeError(f"encoder '{self.kind}' needs a 'rate' above 0 (Hz) and the names of its 'channels'")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) != len(self.channels):
                 said = f"{len(values)} values for {len(self.channels)} channels"
-                raise RecipeError(f"encoder 'series', option '{name}': {said}")
+                raise RecipeError(f"encoder '{self.kind}', option '{name}': {said}")
         if self.std is not None and min(self.std) <= 0:
-            raise RecipeError("encoder 'series', option 'std': must be above 0")
+            raise RecipeError(f"encoder '{self.kind}', option 'std': must be above 0")
 
     def read(self, series: Series) -> np.ndarray:
         """The channels in this order, at this rate, standardised: float32 [T, C]. Raises `MediaError` naming the field."""
