@@ -54,8 +54,8 @@ def show(
     name: Name,
     recipe: Annotated[bool, typer.Option("--recipe", help="Print the YAML, to begin a recipe of your own with.")] = False,
 ) -> None:
-    """Draw a system from its media to its text: parts, widths, positions, and what learns in each stage. Nothing is fetched;
-    every number is counted on the model at its own size, without its weights.
+    """Draw a system from its media to its text: parts, widths, positions, and what learns in each stage. Nothing is
+    fetched; every number is counted on the model at its own size, without its weights.
 
     Example: `polymodal presets show llava-1.5`
 

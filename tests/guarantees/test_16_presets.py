@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.conftest import picture, sound
+from tests.training import runs
 
 from polymodal import presets
 from polymodal.content import Part
@@ -20,8 +22,6 @@ from polymodal.parts import peft, tiny
 from polymodal.presets import composing
 from polymodal.training.loop import train
 from polymodal.training.stage import plan, train_recipe
-from tests.conftest import picture, sound
-from tests.training import runs
 
 COMPOSED = [name for name in presets.names() if presets.load(name).model is not None]
 CLOUD = np.random.default_rng(0).random((150, 6), dtype=np.float32)

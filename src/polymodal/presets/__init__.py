@@ -22,18 +22,18 @@ from polymodal.parts import survey
 State = Literal["runs tiny", "architecture only", "in part", "not yet"]
 
 MEANING: dict[State, str] = {
-    "runs tiny": "a test composes it at tiny width with random weights, takes a step in each of its stages and has it answer. "
-    "The checkpoints that it names were never loaded here",
-    "architecture only": "as that; weights of a part were never published, or cannot be read",
+    "runs tiny": "a test composes it at tiny width with random weights, takes a step in each of its stages and has it "
+    "answer. The checkpoints that it names were never loaded here",
+    "architecture only": "as that; a part begins with random weights, because none were published or the paper does so",
     "in part": "as that, but what the last column names is missing",
     "not yet": "it needs a part that nothing here builds, which the last column names",
 }
 
 
 class About(BaseModel):
-    """`paper`: `arXiv:ID` or an address. `table`: it is an understanding system of Table 1 of the survey 2401.13601. `takes`:
-    what the paper feeds it beside text. `design`: the paper's parts, in order. `checked`: what the stages were compared
-    with. `differs`: what the paper does otherwise. `missing`: ids of `parts/survey.yaml`, or words where it has none."""
+    """`paper`: `arXiv:ID` or an address. `table`: it is an understanding system of Table 1 of the survey 2401.13601.
+    `takes`: what the paper feeds it beside text. `design`: the paper's parts, in order. `checked`: what the stages were
+    compared with. `differs`: what the paper does otherwise. `missing`: ids of `parts/survey.yaml`, or words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,8 +49,8 @@ class About(BaseModel):
 
 
 class Preset(BaseModel):
-    """`id`: the name on the command line and of the file. `model`, `stages`: as in a recipe, before they are validated, which
-    needs what `list` should not wait for."""
+    """`id`: the name on the command line and of the file. `model`, `stages`: as in a recipe, before they are validated,
+    which needs what `list` should not wait for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

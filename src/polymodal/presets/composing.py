@@ -48,8 +48,8 @@ def published(preset: Preset, tokenizer: str) -> ModelRecipe:
 
 
 def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
-    """The recipe at tiny width, with random weights: the parts, options, counts of positions and layers that patterns of its
-    stages name one by one stay as they are."""
+    """The recipe at tiny width, with random weights. Parts, options, queries and patterns stay as they are, and so
+    do layers that a pattern names one by one."""
     model, stages = recipe(preset)
     patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
 

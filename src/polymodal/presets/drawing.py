@@ -1,5 +1,5 @@
-"""The picture of a pipeline, in text. Decides that it is read from top to bottom as data flows, with a column for each stage
-of training, and that every number in it was counted on the composed model.
+"""The picture of a pipeline, in text. Decides that it is read from top to bottom as data flows, with a column for each
+stage of training, and that every number in it was counted on the composed model.
 """
 
 from __future__ import annotations
