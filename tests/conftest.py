@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from polymodal.model.composition import Composition
+from polymodal.parts.tiny import WHISPER
 
 torch.set_num_threads(1)  # two processes with two threads each spin against each other: ten times slower
 
@@ -33,22 +34,6 @@ CLIP = {
     "num_attention_heads": 3,
     "image_size": 28,
     "patch_size": 7,
-}
-WHISPER = {
-    "model_type": "whisper",
-    "d_model": 24,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 48,
-    "num_mel_bins": 80,
-    "vocab_size": 60,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
 }
 T5 = {
     "model_type": "t5",

@@ -12,6 +12,7 @@ import typer
 from polymodal.cli_assets import app as assets_app
 from polymodal.cli_corpus import app as corpus_app
 from polymodal.cli_parts import app as parts_app
+from polymodal.cli_presets import app as presets_app
 from polymodal.errors import PolymodalError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(assets_app, name="assets", help="Weights and data: list, fetch, verify.")
 app.add_typer(corpus_app, name="corpus", help="Training data built from fetched packages.")
 app.add_typer(parts_app, name="parts", help="The components that the surveys name.")
+app.add_typer(presets_app, name="presets", help="Published systems as recipes: list, show, compose.")
 
 Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder of a checkpoint.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]
@@ -99,17 +101,12 @@ def compose(
     from polymodal.model.composition import Composition
     from polymodal.model.config import model_recipe, read_yaml
     from polymodal.model.report import describe, table
-    from polymodal.parts import peft
-    from polymodal.training.stage import adapt, train_recipe
+    from polymodal.training.stage import plan, read_stages
 
     _quiet()
     data = read_yaml(recipe, overrides or ())
-    stages = train_recipe(data, str(recipe)).stages if "stages" in data else []
     composition = Composition.from_recipe(model_recipe(data, str(recipe)))
-    trains: list[dict[str, float]] = []
-    for stage in stages:
-        adapt(composition.model, composition.recipe, stage, seed=0)
-        trains += [stage.train, dict.fromkeys(peft.named(composition.model, stage.peft), 0.0)]
+    trains = plan(composition.model, composition.recipe, read_stages(data, str(recipe)))
     report = describe(composition, trains)
     if json:
         typer.echo(encoder.dumps(report))

@@ -7,12 +7,12 @@ import random
 import pytest
 import torch
 from tests.conftest import picture, sound
-from tests.parts.families import FAMILIES
 
 from polymodal.content import assistant, audio, image, user
 from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate, packed
+from polymodal.parts.tiny import FAMILIES
 
 # Learned positions and a mask of its own making (OPT), learned positions (GPT-2), windows in every layer (Mistral) and in
 # every other (Gemma), layers without positions (SmolLM3).

@@ -14,8 +14,8 @@ from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import collate
 from polymodal.parts.backbones import Backbone
+from polymodal.parts.tiny import FAMILIES
 from tests.conftest import CLIP, LLAMA, picture, sound
-from tests.parts.families import FAMILIES
 
 SHORT = Sampling(max_new_tokens=5)
 

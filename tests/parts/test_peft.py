@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from polymodal.errors import RecipeError
 from polymodal.parts import peft
 from polymodal.parts.backbones import Backbone
+from polymodal.parts.tiny import FAMILIES
 from tests.conftest import LLAMA, T5
-from tests.parts.families import FAMILIES
 
 KINDS = ["lora", "prefix", "layernorm"]
 PREFIXED = ["llama", "mistral", "gpt2"]  # families whose attention peft's zero-gated prefixes know

@@ -9,8 +9,8 @@ from polymodal.content import assistant, image, user
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate, shared_prefix
 from polymodal.parts import peft, prefix
+from polymodal.parts.tiny import FAMILIES
 from tests.conftest import picture
-from tests.parts.families import FAMILIES
 
 ASKED = "what is this? the quick brown fox jumps over a lazy dog. what is this?"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from typer.testing import CliRunner
 
 from polymodal import assets, cli
 from polymodal.model.modeling import BACKBONES
-from polymodal.parts import survey
+from polymodal.parts import survey, tiny
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Features, build
 from polymodal.parts.encoders import ENCODERS
@@ -29,7 +28,6 @@ from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
-from tests.parts.families import _COMMON, _SPECIAL, FAMILIES
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
@@ -41,30 +39,12 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "clip-resnet": clip_resnet.released,
     "eva2-clip": eva2_clip.released,
 }
-SIZES = {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "patch_size"}
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
-LMS = {config["model_type"]: config for name, config in FAMILIES.items() if name != "t5-gated"} | {
-    "phi": {"model_type": "phi", **_COMMON, "num_key_value_heads": 4},
-    "stablelm": {"model_type": "stablelm", **_COMMON},
-    "mixtral": {"model_type": "mixtral", **_COMMON, "num_local_experts": 4},
-    "mpt": {"model_type": "mpt", "d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 512, **_SPECIAL},
-    "mamba": {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8, **_SPECIAL},
-}
 
 
 def named(row: Row) -> str:
     return row.id
-
-
-def tiny(row: Row, known: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """A row's recipe with random weights of tiny width, and the `model_type` of it. What is said beside sizes is kept."""
-    recipe = dict(row.recipe or {})
-    said = recipe.pop("config", {"model_type": row.model_type})
-    recipe.pop("path", None)
-    small = known[said["model_type"]]
-    config = {**small, **{key: value for key, value in said.items() if key not in SIZES}}
-    return {**recipe, "config": config}, said["model_type"]
 
 
 def check_encoder(row: Row, tmp_path, _) -> None:
@@ -73,7 +53,8 @@ def check_encoder(row: Row, tmp_path, _) -> None:
         options, media = RELEASED[recipe["kind"]](tmp_path / recipe["path"])
         check_lengths_and_neighbours(make(**recipe | options), media)
         return
-    recipe, kind = tiny(row, {kind: config for kind, (_, config) in TOWERS.items()})
+    recipe = tiny.part(row.recipe or {}, row.model_type)
+    kind = recipe["config"]["model_type"]
     media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]
     encoder = make(**recipe)
     check_lengths_and_neighbours(encoder, media)
@@ -107,8 +88,8 @@ def said_by(backbone: Backbone) -> torch.Tensor:
 
 
 def check_backbone(row: Row, tmp_path, tokenizer: str) -> None:
-    known = LMS | {"t5": FAMILIES["t5-gated"]} if row.id in ("flan-t5", "ul2") else LMS
-    recipe, _ = tiny(row, known)
+    family = "t5-gated" if row.id in ("flan-t5", "ul2") else row.model_type
+    recipe = tiny.part(row.recipe or {}, family)
     backbone = build("backbone", BACKBONES, {"kind": "transformers", "tokenizer": tokenizer, **recipe}).eval()
     logits = said_by(backbone)
     assert torch.isfinite(logits).all()

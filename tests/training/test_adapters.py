@@ -14,10 +14,10 @@ import polymodal
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.parts import peft
+from polymodal.parts.tiny import FAMILIES
 from polymodal.training import loop
 from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
-from tests.parts.families import FAMILIES
 from tests.training.runs import differing, raw_recipe, recipe, rows_of, stage, state_of, train_until, weights
 
 LORA = {"backbone.lm.*.self_attn.[qv]_proj": {"kind": "lora", "r": 4, "dropout": 0.1, "rate": 1e-2}}

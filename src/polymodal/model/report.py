@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from polymodal.content import Part
 from polymodal.model.composition import Composition
 from polymodal.parts import peft
+from polymodal.parts.base import Inputs
 from polymodal.parts.encoders.series import SensorSeries
 from polymodal.parts.encoders.vision import TransformersVision
 from polymodal.parts.input_projectors.mlp import MLP
@@ -58,25 +60,36 @@ def _row(name: str, kind: str, parameters: dict[str, nn.Parameter], patterns: li
 
 def positions(composition: Composition) -> dict[str, int]:
     """Positions of a sample item of each modality, from the lengths alone: no encoder runs."""
+    modalities = composition.model.modalities
+    return {name: modalities[name].positions(prepared(part, composition)) for name, part in samples(composition).items()}
+
+
+def prepared(part: Part, composition: Composition) -> Inputs:
+    """What the encoder of a media part's modality is given."""
+    from polymodal.media import load
+
+    return composition.model.modalities[part.type].prepare(load(part))
+
+
+def samples(composition: Composition) -> dict[str, Part]:
+    """An item of each modality that says nothing: a picture, ten seconds of sound, video or sensors, a cloud, a map."""
     import numpy as np
     from PIL import Image
 
-    from polymodal.media import load_video
-    from polymodal.media.series import Series
-
     flat = np.ones((240, 320), dtype=np.float32)
-    samples: dict[str, Any] = {
+    media: dict[str, Any] = {
         "image": Image.new("RGB", (320, 240)),
-        "audio": np.zeros(160_000, dtype=np.float32),
-        "video": load_video((np.zeros((10, 240, 320, 3), dtype=np.uint8), 1.0)),
+        "audio": (np.zeros(160_000, dtype=np.float32), 16_000),
+        "video": (np.zeros((10, 240, 320, 3), dtype=np.uint8), 1.0),
         "points": np.random.default_rng(0).random((8192, 6), dtype=np.float32),
         "depth": flat,
         "thermal": flat,
     }
     modalities = composition.model.modalities
     if "imu" in modalities and isinstance(sensors := modalities["imu"].encoder, SensorSeries):
-        samples["imu"] = Series(np.zeros((round(10 * sensors.takes.rate), len(sensors.takes.channels)), dtype=np.float32))
-    return {name: m.positions(m.prepare(samples[name])) for name, m in modalities.items() if name in samples}
+        rate, channels = sensors.takes.rate, len(sensors.takes.channels)
+        media["imu"] = (np.zeros((round(10 * rate), channels), dtype=np.float32), rate)
+    return {name: Part(name, media=media[name]) for name in modalities if name in media}
 
 
 def exportability(composition: Composition) -> tuple[bool, str]:

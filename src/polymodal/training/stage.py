@@ -105,7 +105,37 @@ def train_recipe(data: dict[str, Any], where: str = "recipe") -> TrainRecipe:
     """A validated training recipe. Raises `RecipeError` naming the key and the nearest match."""
     recipe: TrainRecipe = validate(TrainRecipe, data, where)
     model_recipe(data, where)  # what it asks of a model beyond the schema
-    for i, stage in enumerate(recipe.stages):
+    _check(recipe.stages, where)
+    for stage in recipe.stages:
+        for name in stage.data:
+            if name not in recipe.data:
+                raise RecipeError(
+                    f"{where}: stage '{stage.name}' mixes '{name}', which is not in data{nearest(name, recipe.data)}"
+                )
+    evaluation.check(recipe.evaluate, recipe.data, {name for stage in recipe.stages for name in stage.data}, where)
+    recipe.run.folder = str(Path(recipe.run.folder).expanduser())
+    return recipe
+
+
+def read_stages(data: dict[str, Any], where: str = "recipe") -> list[Stage]:
+    """The validated stages of a recipe, none if it has none. One with neither `data` nor `run` is a plan, such as a preset,
+    whose sources are names. Raises `RecipeError`."""
+    if "stages" not in data:
+        return []
+    if data.keys() & {"data", "run"}:
+        return train_recipe(data, where).stages
+    stages: list[Stage] = validate(_Stages, {"stages": data["stages"]}, where).stages
+    _check(stages, where)
+    return stages
+
+
+class _Stages(Strict):
+    stages: list[Stage]
+
+
+def _check(stages: list[Stage], where: str) -> None:
+    """Raises `RecipeError` for what a stage alone cannot mean."""
+    for i, stage in enumerate(stages):
         key = f"{where}: stages.{i}"
         if not stage.train and not stage.peft:
             raise RecipeError(
@@ -120,16 +150,8 @@ def train_recipe(data: dict[str, Any], where: str = "recipe") -> TrainRecipe:
             raise RecipeError(f"{where}: stage '{stage.name}' needs either steps or epochs, and not both")
         if stage.batch < stage.accumulate:
             raise RecipeError(f"{where}: stage '{stage.name}' cannot cut a batch of {stage.batch} into {stage.accumulate}")
-        for name in stage.data:
-            if name not in recipe.data:
-                raise RecipeError(
-                    f"{where}: stage '{stage.name}' mixes '{name}', which is not in data{nearest(name, recipe.data)}"
-                )
-    if len({stage.name for stage in recipe.stages}) < len(recipe.stages):
+    if len({stage.name for stage in stages}) < len(stages):
         raise RecipeError(f"{where}: two stages have the same name")
-    evaluation.check(recipe.evaluate, recipe.data, {name for stage in recipe.stages for name in stage.data}, where)
-    recipe.run.folder = str(Path(recipe.run.folder).expanduser())
-    return recipe
 
 
 def adapt(model: nn.Module, recipe: ModelRecipe, stage: Stage, seed: int) -> None:
@@ -143,6 +165,17 @@ def adapt(model: nn.Module, recipe: ModelRecipe, stage: Stage, seed: int) -> Non
                 f"stage '{stage.name}': the peft pattern '{pattern}' has another adapter already; word it otherwise"
             )
     peft.attach(model, stage.peft)
+
+
+def plan(model: nn.Module, recipe: ModelRecipe, stages: list[Stage]) -> list[Rates]:
+    """What learns in each stage: {pattern over parameter names: learning rate}, an adapter's weights each by name. Attaches
+    the adapters of all stages, as training does."""
+    for stage in stages:
+        adapt(model, recipe, stage, seed=0)
+    return [
+        {**stage.train, **{name: stage.peft[p].rate or 0.0 for name, p in peft.named(model, stage.peft).items()}}
+        for stage in stages
+    ]
 
 
 def select(model: nn.Module, train: Mapping[str, float], adapters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

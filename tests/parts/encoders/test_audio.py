@@ -9,36 +9,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from polymodal.errors import MediaError, RecipeError
-from tests.conftest import WHISPER, sound
+from polymodal.parts.tiny import AUDIO as ENCODERS
+from polymodal.parts.tiny import WHISPER
+from tests.conftest import sound
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
-
-_WAVE = {
-    "hidden_size": 24,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "conv_dim": [16] * 7,
-}
-_AST = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "max_length": 128}
-_CLAP = {
-    "spec_size": 256,
-    "num_mel_bins": 64,
-    "patch_embeds_hidden_size": 8,
-    "depths": [1, 1, 1],
-    "num_attention_heads": [2, 2, 2],
-    "hidden_size": 32,
-}
-ENCODERS = {
-    "hubert": ("waveform", {"model_type": "hubert", **_WAVE}),
-    "hubert-large": ("waveform", {"model_type": "hubert", **_WAVE, "feat_extract_norm": "layer", "conv_bias": True}),
-    "wav2vec2": ("waveform", {"model_type": "wav2vec2", **_WAVE}),
-    "wavlm": ("waveform", {"model_type": "wavlm", **_WAVE}),
-    "ast": ("spectrogram", {"model_type": "audio-spectrogram-transformer", **_AST}),
-    "clap": ("spectrogram", {"model_type": "clap_audio_model", **_CLAP}),
-    "whisper": ("whisper", {**WHISPER, "max_source_positions": 50}),  # windows of one second
-}
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:

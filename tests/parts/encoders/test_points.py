@@ -9,9 +9,8 @@ import torch
 from polymodal.errors import MediaError, RecipeError
 from polymodal.media import load_points
 from polymodal.parts.encoders.grouping import farthest, grouped
+from polymodal.parts.tiny import POINTS as TINY
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
-
-TINY = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
 
 def cloud(seed: int = 0, n: int = 80) -> np.ndarray:

@@ -10,45 +10,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from polymodal.errors import RecipeError
+from polymodal.parts.tiny import VISION as ENCODERS
 from tests.conftest import picture
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 
-_VIT = {
-    "hidden_size": 24,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "image_size": 28,
-    "patch_size": 7,
-    "initializer_range": 0.2,
-}
-_SAM = {
-    **_VIT,
-    "mlp_dim": 48,
-    "output_channels": 16,
-    "window_size": 2,
-    "global_attn_indexes": [1],
-    "num_pos_feats": 8,
-}
-_STAGES = {"image_size": 32, "depths": [1, 1]}
-ENCODERS = {
-    "clip": {"model_type": "clip_vision_model", **_VIT},
-    "siglip": {"model_type": "siglip_vision_model", **_VIT},
-    "siglip2": {"model_type": "siglip2_vision_model", **_VIT, "num_patches": 16},
-    "dinov2": {"model_type": "dinov2", **_VIT},
-    "dinov2-registers": {"model_type": "dinov2_with_registers", **_VIT, "num_register_tokens": 4},
-    "dinov3": {"model_type": "dinov3_vit", **_VIT, "num_attention_heads": 2, "num_register_tokens": 4},
-    "vit": {"model_type": "vit", **_VIT},
-    "mae": {"model_type": "vit_mae", **_VIT},
-    "beit": {"model_type": "beit", **_VIT},
-    "aimv2": {"model_type": "aimv2_vision_model", **_VIT},
-    "internvl": {"model_type": "internvl_vision", **_VIT},
-    "eva-vit (blip-2)": {"model_type": "blip_2_vision_model", **_VIT},
-    "swin": {"model_type": "swin", **_STAGES, "patch_size": 4, "embed_dim": 8, "num_heads": [2, 4], "window_size": 4},
-    "sam": {"model_type": "sam_vision_model", **_SAM},
-    "sam-hq": {"model_type": "sam_hq_vision_model", **_SAM},
-    "convnext": {"model_type": "convnext", **_STAGES, "patch_size": 4, "num_stages": 2, "hidden_sizes": [8, 24]},
-}
 PICTURES = [picture(1, (40, 30)), picture(2, (9, 60)), picture(3, (100, 100)), picture(4, (28, 28))]
 
 

@@ -1,0 +1,30 @@
+"""What published checkpoints are of. Decides that the shape of a published model can be known without its weights: a part's
+recipe with a `path` becomes one with the `config` that transformers has for it, whose weights would be random.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polymodal.errors import RecipeError
+
+
+@cache
+def known() -> dict[str, dict[str, Any]]:
+    """{Hub id: transformers config} of the checkpoints that presets name."""
+    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+
+
+def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of an encoder or backbone with its `path` replaced by the `config` of what stands there; one without a
+    `path` is itself. Raises `RecipeError` for a checkpoint that is not known."""
+    if "path" not in recipe:
+        return dict(recipe)
+    if recipe["path"] not in known():
+        raise RecipeError(f"'{recipe['path']}': what this checkpoint is of is not written in {Path(__file__).stem}.yaml")
+    options = {key: value for key, value in recipe.items() if key != "path"}
+    return {**options, "config": dict(known()[recipe["path"]])}

@@ -1,0 +1,148 @@
+"""Presets as models. Decides that a published system can be looked at without its weights (at its own size, on no device)
+and run without them (at tiny width, with random ones), by two replacements of the same recipe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from polymodal.content import assistant, text, user
+from polymodal.errors import RecipeError
+from polymodal.model.composition import Composition
+from polymodal.model.config import ModelRecipe, model_recipe
+from polymodal.model.generation import Sampling
+from polymodal.model.modeling import compose
+from polymodal.model.report import describe, prepared, samples
+from polymodal.model.sequence import collate
+from polymodal.parts import peft, tiny
+from polymodal.parts.checkpoints import unfetched
+from polymodal.presets import Preset, file
+from polymodal.training.stage import Rates, Stage, plan, read_stages
+
+
+def recipe(preset: Preset) -> tuple[ModelRecipe, list[Stage]]:
+    """What a preset says, validated. Raises `RecipeError` for a system that is not there yet, naming what it lacks."""
+    if preset.model is None:
+        raise RecipeError(f"{preset.about.name} cannot be composed yet; what is missing: {', '.join(preset.lacks)}")
+    data, where = preset.model_dump(include={"model", "stages"}), file(preset.id).name
+    return model_recipe(data, where), read_stages(data, where)
+
+
+def published(preset: Preset, tokenizer: str) -> ModelRecipe:
+    """The recipe at the size of the paper, with `config` in place of every checkpoint and a tokenizer that is at hand."""
+    model, _ = recipe(preset)
+    model.backbone = {**unfetched(model.backbone), "tokenizer": tokenizer}
+    for part in model.inputs.values():
+        part.encoder = unfetched(part.encoder)
+    return model
+
+
+def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
+    """The recipe at tiny width, with random weights. Parts, options, queries and patterns stay as they are, and so
+    do layers that a pattern names one by one."""
+    model, stages = recipe(preset)
+    patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
+
+    def small(part: dict[str, Any], name: str) -> dict[str, Any]:
+        config = unfetched(part).get("config", {})
+        counted = any(re.match(rf"{re.escape(name)}.*layers\.[\d\[]", pattern) for pattern in patterns)
+        return tiny.part(part, config.get("model_type"), config["num_hidden_layers"] if counted else None)
+
+    model.backbone = {**small(model.backbone, "backbone"), "tokenizer": tokenizer}
+    for name, each in model.inputs.items():
+        each.encoder = small(each.encoder, f"inputs.{name}.encoder")
+        each.projector = tiny.projector(each.projector)
+    return model
+
+
+@contextmanager
+def composed_tiny(preset: Preset) -> Iterator[Composition]:
+    """A preset at tiny width; its tokenizer, of bytes, lies in a folder that is removed afterwards."""
+    with TemporaryDirectory() as folder:
+        yield Composition.from_recipe(shrunk(preset, tiny.save_tokenizer(folder)))
+
+
+@dataclass
+class Anatomy:
+    """A preset at its own size. `report`: as `polymodal compose` gives it. `features`: {modality: (N, De)} that an encoder
+    makes of a sample. `width`: of the backbone. `learning`: of each stage, {part: {learning rate: parameters}}, where the
+    adapters of a part are `PART.peft`."""
+
+    report: dict[str, Any]
+    features: dict[str, tuple[int, int]]
+    width: int
+    stages: list[Stage]
+    learning: list[dict[str, dict[float, int]]]
+
+    def size(self, part: str) -> int:
+        return next(row["parameters"] for row in self.report["parts"] if row["part"] == part)
+
+    def kind(self, part: str) -> str:
+        return next(row["kind"] for row in self.report["parts"] if row["part"] == part)
+
+
+def anatomy(preset: Preset) -> Anatomy:
+    """Compose a preset at its own size without memory for weights (on torch's `meta` device), and look at it."""
+    _, stages = recipe(preset)
+    with TemporaryDirectory() as folder:
+        model = published(preset, tiny.save_tokenizer(folder))
+        with torch.device("meta"):
+            composition = Composition(compose(model), model)
+            rates = plan(composition.model, composition.recipe, stages)
+    features = {}
+    for name, part in samples(composition).items():
+        encoder = composition.model.modalities[name].encoder
+        features[name] = encoder.length(prepared(part, composition)), encoder.width
+    report = describe(composition, rates)
+    learning = [_learning(composition.model, each) for each in rates]
+    return Anatomy(report, features, composition.model.backbone.width, stages, learning)
+
+
+def _learning(model: nn.Module, rates: Rates) -> dict[str, dict[float, int]]:
+    """{part: {learning rate: how many parameters have it}} in one stage. The last pattern that matches decides."""
+    adapters = peft.weights(model)
+    patterns = {pattern: rate for pattern, rate in rates.items() if pattern not in adapters}
+    out: dict[str, dict[float, int]] = defaultdict(lambda: defaultdict(int))
+    for name, parameter in peft.named_parameters(model).items():
+        matching = [rate for pattern, rate in patterns.items() if fnmatchcase(name, pattern)]
+        if name in rates or matching:
+            part = ".".join(name.split(".")[:3]) if name.startswith("inputs.") else "backbone"
+            rate = rates[name] if name in rates else matching[-1]
+            out[part + (".peft" if name in adapters else "")][rate] += parameter.numel()
+    return out
+
+
+def walk(composition: Composition, tokens: int = 4) -> list[tuple[str, str]]:
+    """Show a composition one item of each modality, run it forward and have it answer: [(step, shape)]. B batch, T
+    positions, N features, D width, S supervised tokens, V words."""
+    model, processor = composition.model, composition.processor
+    media = list(samples(composition).values())
+    question = user(*media, text("What is this?"))
+    example = processor.encode([question, assistant("A cat.")])
+    steps = []
+    with torch.no_grad():
+        for item in example.media:
+            inputs = ", ".join(f"{key} {list(value.shape)}" for key, value in (item.inputs or {}).items())
+            (features,) = model.encode([item])
+            (projected,) = model.project([item], [features])
+            steps += [
+                (f"{item.modality}: prepared", inputs),
+                (f"{item.modality}: features [N, D]", str(list(features.shape))),
+                (f"{item.modality}: positions [N, D]", str(list(projected.shape))),
+            ]
+        batch = collate([example], processor.pad_id)
+        steps.append(("prompt and answer [B, T, D]", str(list(model.embed(batch).shape))))
+        steps.append(("logits [S, V]", str(list(model(batch).logits.shape))))
+    answer = composition.chat(sampling=Sampling(max_new_tokens=tokens)).say(question)
+    steps.append(("tokens generated", str(answer.tokens["generated"])))
+    return steps

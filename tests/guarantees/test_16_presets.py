@@ -1,0 +1,91 @@
+"""Guarantee 16: each preset composes at tiny width, takes a training step in each of its stages, and generates.
+
+Parts, options, patterns and rates are the preset's; widths, data and lengths are a test's."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import picture, sound
+from tests.training import runs
+
+from polymodal import presets
+from polymodal.content import Part
+from polymodal.model.generation import Sampling
+from polymodal.model.modeling import compose
+from polymodal.parts import peft, tiny
+from polymodal.presets import composing
+from polymodal.training.loop import train
+from polymodal.training.stage import plan, train_recipe
+
+COMPOSED = [name for name in presets.names() if presets.load(name).model is not None]
+CLOUD = np.random.default_rng(0).random((150, 6), dtype=np.float32)
+MEDIA = {"image": picture(1), "audio": sound(1.0), "points": CLOUD}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return tiny.save_tokenizer(tmp_path_factory.mktemp("bytes"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, Path]:
+    """A few conversations about media of each modality, and some without."""
+    folder = tmp_path_factory.mktemp("data")
+    np.save(folder / "cloud.npy", CLOUD)
+    cloud = runs._row([{"type": "points", "points": "cloud.npy"}, "what is this?"], "a chair")
+    return {
+        "image": runs.write_pictures(folder, n=2),
+        "audio": runs.write_recordings(folder, n=2),
+        "points": runs._write(folder / "points.jsonl", [cloud, cloud]),
+        "text": runs.write_talk(folder),
+    }
+
+
+def planned(preset: presets.Preset, files: dict[str, Path], folder: Path, tokenizer: str) -> dict[str, Any]:
+    """The preset at tiny width as a run: one step of each stage, over a source of each modality and of text."""
+    model = composing.shrunk(preset, tokenizer)
+    sources = [*model.inputs, "text"]
+    short = {"steps": 1, "batch": 2 * len(sources), "grouping": 1, "warmup": 0, "limit": 512}
+    stages = [{**stage, **short, "data": dict.fromkeys(sources, 1.0)} for stage in preset.model_dump()["stages"]]
+    for stage in stages:
+        stage.pop("epochs", None)
+    data = {name: {"kind": "messages", "path": str(files[name])} for name in sources}
+    run = {"folder": str(folder), "log_every": 1}
+    return {"model": model.model_dump(), "data": data, "stages": stages, "run": run}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_a_preset_composes_takes_a_step_in_each_stage_and_answers(name, files, tmp_path, tokenizer):
+    preset = presets.load(name)
+    if not preset.stages:
+        composition = composing.Composition.from_recipe(composing.shrunk(preset, tokenizer))
+    else:
+        recipe = train_recipe(planned(preset, files, tmp_path / "run", tokenizer))
+        model = compose(recipe.model)
+        rates = plan(model, recipe.model.model_copy(deep=True), recipe.stages)
+        before = {key: value.clone() for key, value in peft.named_parameters(model).items()}
+        rows: list[dict[str, Any]] = []
+        composition = train(recipe, rows.append)
+        losses = [row for row in rows if "loss" in row]
+        assert [row["stage"] for row in losses] == [stage["name"] for stage in preset.stages]
+        assert all(torch.isfinite(torch.tensor(row["loss"]["lm"])) for row in losses)
+        after = peft.named_parameters(composition.model)
+        fresh = peft.weights(composition.model)  # an adapter's own start is random, and drawn for each composition
+        changed = {key for key, value in before.items() if key not in fresh and not torch.equal(value, after[key])}
+        patterns = {pattern for stage in rates for pattern in stage}
+        assert all(any(fnmatchcase(key, pattern) for pattern in patterns) for key in changed)
+        for stage in recipe.stages:
+            for pattern in stage.train:
+                assert any(fnmatchcase(key, pattern) for key in changed), f"{stage.name}: nothing of '{pattern}' has moved"
+            if stage.peft:
+                assert any(value.any() for key, value in fresh.items() if key in peft.named(composition.model, stage.peft))
+    media = [Part(name, media=MEDIA[name]) for name in composition.model.modalities]
+    answer = composition.ask("what is this?", media=media, sampling=Sampling(max_new_tokens=2))
+    assert answer.tokens["media"] > 0
+    assert 1 <= answer.tokens["generated"] <= 2

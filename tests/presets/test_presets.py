@@ -1,0 +1,229 @@
+"""Nothing is claimed of a published system that its file does not hold, and the commands say what the files say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from polymodal import cli, presets
+from polymodal.content import MODALITIES
+from polymodal.errors import RecipeError
+from polymodal.model.config import model_recipe, read_yaml
+from polymodal.parts import checkpoints, survey, tiny
+from polymodal.parts.sources import transformers_config
+from polymodal.presets import composing
+from polymodal.training.stage import read_stages, train_recipe
+from tests.conftest import run_command
+from tests.docs.test_docs import ROOT
+
+TABLE_1 = [
+    "anymal",
+    "blip-2",
+    "chatspot",
+    "cogvlm",
+    "dlp",
+    "dress",
+    "flamingo",
+    "idefics",
+    "instructblip",
+    "internvl",
+    "llava",
+    "llava-1.5",
+    "llavar",
+    "lynx",
+    "lyrics",
+    "minigpt-4",
+    "minigpt-v2",
+    "mplug-docowl",
+    "mplug-owl",
+    "otter",
+    "pali-x",
+    "pandagpt",
+    "qwen-audio",
+    "qwen-vl",
+    "rlhf-v",
+    "silkie",
+    "video-chatgpt",
+    "video-llama",
+    "videochat",
+    "vila",
+    "x-instructblip",
+    "x-llm",
+]
+ALSO_NAMED = [
+    "chatbridge",
+    "embodiedgpt",
+    "kosmos-1",
+    "llama-adapter",
+    "mobilevlm",
+    "monkey",
+    "onellm",
+    "palm-e",
+    "salmonn",
+]
+# Positions of a picture (of 10 s of sound, of a cloud) that each paper states, or that follow from what it states.
+STATED = {
+    "llava": ("image", 256),
+    "llava-1.5": ("image", 576),
+    "llava-next": ("image", 2880),
+    "minigpt-4": ("image", 32),
+    "blip-2": ("image", 32),
+    "qwen-vl": ("image", 256),
+    "kosmos-1": ("image", 64),
+    "mobilevlm": ("image", 144),
+    "onellm": ("image", 30),
+    "qwen-audio": ("audio", 250),
+    "pointllm": ("points", 512),
+}
+RECIPES = {
+    "kosmos-1": "kosmos-1",
+    "llama-adapter": "llama-adapter",
+    "llava-1.5": "llava-1.5-7b",
+    "llava-next": "llava-next-7b",
+    "minigpt-4": "minigpt-4",
+    "vila": "vila-7b",
+}
+
+
+def test_every_understanding_system_of_table_1_and_every_other_that_is_asked_for_has_one_file():
+    assert sorted(name for name in presets.names() if presets.load(name).about.table) == TABLE_1
+    assert len(TABLE_1) == 32
+    assert set(ALSO_NAMED) <= set(presets.names())
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_claims_no_more_than_it_holds(name):
+    """A model that takes less than the paper's is a part of it; what is not there says why, exactly."""
+    preset = presets.load(name)
+    about = preset.about
+    assert about.paper.startswith(("arXiv:", "https://"))
+    assert set(about.takes) <= set(MODALITIES)
+    if preset.model is None:
+        assert about.missing
+        assert not preset.stages
+        return
+    assert preset.stages or about.missing
+    assert set(preset.model["inputs"]) <= set(about.takes)
+    assert set(preset.model["inputs"]) == set(about.takes) or about.missing
+    assert (preset.state == "in part") == bool(about.missing)
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if presets.load(name).state == "not yet"])
+def test_what_a_system_lacks_is_not_there(name):
+    """Fails once all that it lacks is there: then it wants a `model`."""
+    there = {row.id for row in survey.rows() if row.state != "not yet"}
+    assert set(presets.load(name).about.missing) - there
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if presets.load(name).model is not None])
+def test_a_preset_is_a_recipe_that_the_readers_of_recipes_read(name):
+    data = read_yaml(presets.file(name))
+    model, stages = model_recipe(data), read_stages(data)
+    assert (model, stages) == composing.recipe(presets.load(name))
+    places = {source: {"kind": "messages", "path": "rows.jsonl"} for stage in stages for source in stage.data}
+    if stages:
+        assert train_recipe({**data, "data": places, "run": {"folder": "run"}}).stages == stages
+
+
+@pytest.mark.parametrize(("name", "file"), RECIPES.items())
+def test_a_preset_and_the_recipe_of_its_run_say_the_same(name, file):
+    """Parts, and of each stage its name, what learns, how fast, of which data and for how long."""
+    preset, recipe = presets.load(name), yaml.safe_load((ROOT / f"recipes/{file}.yaml").read_text())
+    assert preset.model == recipe["model"]
+    keys = ("name", "train", "peft", "data", "steps", "epochs", "batch")
+    assert [[stage.get(key) for key in keys] for stage in preset.stages] == [
+        [stage.get(key) for key in keys] for stage in recipe["stages"]
+    ]
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_positions_are_those_of_the_paper(name, tmp_path):
+    """Counted on the parts at their own size; the backbone, which does not change them, has one layer."""
+    model = composing.published(presets.load(name), tiny.save_tokenizer(tmp_path))
+    model.backbone["config"]["num_hidden_layers"] = 1
+    with torch.device("meta"):
+        composition = composing.Composition(composing.compose(model), model)
+    modality, positions = STATED[name]
+    assert composing.describe(composition)["positions"][modality] == positions
+
+
+def test_checkpoints_are_of_what_the_survey_says_and_transformers_knows_them():
+    kinds = {row.recipe["path"]: row.model_type for row in survey.rows() if row.recipe and "path" in row.recipe}
+    for path, config in checkpoints.known().items():
+        assert kinds.get(path, config["model_type"]) == config["model_type"]
+        assert transformers_config(None, config, "part").model_type == config["model_type"]
+
+
+def test_the_page_is_what_the_files_say():
+    """Write it again with: python -m polymodal.cli presets list --markdown"""
+    assert (ROOT / "docs/presets.md").read_text(encoding="utf-8") == presets.markdown()
+
+
+def test_the_command_lists_every_system_for_people_and_programs():
+    run = CliRunner()
+    listed = json.loads(run.invoke(cli.app, ["presets", "list", "--json"]).stdout)
+    assert {entry["id"] for entry in listed} == set(presets.names())
+    assert {entry["state"] for entry in listed} == set(presets.MEANING)
+    table = run.invoke(cli.app, ["presets", "list"], env={"COLUMNS": "200"}).stdout
+    for name in presets.names():
+        assert name in table
+    assert run.invoke(cli.app, ["presets", "list", "--markdown"]).stdout == presets.markdown()
+
+
+def test_the_picture_shows_parts_positions_what_learns_in_each_stage_and_what_differs(monkeypatch, capsys):
+    """As the guide shows it, to the character."""
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", "llava-1.5")
+    assert code == 0
+    page = (ROOT / "docs/guide/presets.md").read_text(encoding="utf-8")
+    (shown,) = [part.split("```")[0] for part in page.split("```text\n")[1:]]
+    assert shown.rstrip() in "\n".join(line.rstrip() for line in out.splitlines())
+    assert "Unlike the paper" in out
+    assert "arXiv:2310.03744" in out
+
+
+def test_the_picture_of_a_system_that_is_not_there_says_what_is_missing(monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", "cogvlm")
+    assert code == 0
+    assert "not yet" in out
+    assert "Visual expert" in out
+
+
+def test_the_recipe_of_a_preset_can_be_copied(monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", "qwen-audio", "--recipe")
+    assert (code, out) == (0, presets.file("qwen-audio").read_text(encoding="utf-8"))
+
+
+def test_composing_tiny_shows_the_shape_of_every_step(monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "compose", "minigpt-4", "--tiny")
+    assert code == 0
+    for shape in ("[3, 28, 28]", "[16, 24]", "[32, 32]"):  # a picture of 4 x 4 patches, 32 queries
+        assert shape in out
+    assert "tokens generated" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show", "lava"), "there is no preset 'lava' (did you mean 'llava'?)"),
+        (("compose", "minigpt4", "--tiny"), "did you mean 'minigpt-4'?"),
+        (
+            ("compose", "cogvlm", "--tiny"),
+            "CogVLM cannot be composed yet; what is missing: EVA2-CLIP ViT-E/14, Visual expert",
+        ),
+    ],
+)
+def test_what_cannot_be_had_is_refused_in_a_line(arguments, says, monkeypatch, capsys):
+    code, out, err = run_command(monkeypatch, capsys, "presets", *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_not_known_is_named():
+    with pytest.raises(RecipeError, match="'a/b': what this checkpoint is of"):
+        checkpoints.unfetched({"path": "a/b"})
