@@ -35,10 +35,12 @@ class Strict(BaseModel):
 
 
 class InputRecipe(Strict):
-    """One input modality. `before`, `after`: text around each item in the prompt."""
+    """One input modality. `fusion`: how the projector's features reach the backbone. `before`, `after`: text around each
+    item in the prompt."""
 
     encoder: PartRecipe
     projector: PartRecipe
+    fusion: PartRecipe = Field(default_factory=lambda: {"kind": "placement"})
     before: str = ""
     after: str = "\n"
 

@@ -57,7 +57,7 @@ class Whole:
         spelled = [said for batch in batches for said in answers(batch)] if "words" in counts else []
         first = {i for said in spelled for i in heads(said, backbone) if i is not None}
         items = [item for batch in batches for item in batch.media]
-        parts = {f"inputs.{item.modality}.projector" for item in items}
+        parts = {f"inputs.{item.modality}.{part}" for item in items for part in ("projector", "fusion")}
         parts |= {f"inputs.{item.modality}.encoder" for item in items if item.encoded is None}
         return cls(counts, sorted(vocabulary), sorted(first), parts)
 
@@ -113,8 +113,14 @@ class Step:
             raise DataError(f"objective '{objective}' needs exactly one media item in each sample of the batch")
 
     def only_item(self, objective: str) -> list[Tensor]:
-        """The projected features [N', D] of the one media item each example must have."""
+        """The projected features [N', D] of the one media item each example must have. They are compared with embeddings:
+        raises `RecipeError` where the backbone's layers look at them instead."""
         self.one_item_each(objective)
+        for name in {item.modality for item in self.batch.media}:
+            if self.model.modalities[name].fusion.attends:
+                raise RecipeError(
+                    f"objective '{objective}' is for features that stand in the sequence: inputs.{name}.fusion"
+                )
         return self.features
 
 

@@ -135,14 +135,15 @@ def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
 
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
-    """The finished model: projectors and adapters that were `trained` are rounded to float16, in memory as on disk, so that
-    what was measured is what is shipped."""
+    """The finished model: projectors, fusions and adapters that were `trained` are rounded to float16, in memory as on
+    disk, so that what was measured is what is shipped."""
     with torch.no_grad():
         for name, part in composition.model.modalities.items():
-            learned = any(parameter.startswith(f"inputs.{name}.projector.") for parameter in trained)
-            for tensor in part.projector.state_dict().values():
-                if learned and tensor.is_floating_point():
-                    tensor.copy_(tensor.half().to(tensor.dtype))
+            for key in part.parts.keys() - {"encoder"}:
+                learned = any(parameter.startswith(f"inputs.{name}.{key}.") for parameter in trained)
+                for tensor in part.parts[key].state_dict().values():
+                    if learned and tensor.is_floating_point():
+                        tensor.copy_(tensor.half().to(tensor.dtype))
         for name, weight in peft.weights(composition.model).items():
             if name in trained:
                 weight.copy_(weight.half().to(weight.dtype))
@@ -173,7 +174,7 @@ def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
 def _parts(model: MultimodalLM) -> dict[str, nn.Module]:
     parts: dict[str, nn.Module] = {"backbone": model.backbone}
     for name, part in model.modalities.items():
-        parts[f"inputs.{name}.encoder"], parts[f"inputs.{name}.projector"] = part.encoder, part.projector
+        parts |= {f"inputs.{name}.{key}": module for key, module in part.parts.items()}
     return parts
 
 
