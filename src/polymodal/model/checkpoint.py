@@ -28,7 +28,7 @@ from polymodal.model.config import ModelRecipe, validate
 from polymodal.model.modeling import BACKBONES, MultimodalLM, compose
 from polymodal.parts import peft, sources
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import build
+from polymodal.parts.base import Encoder, build
 from polymodal.parts.encoders import ENCODERS
 
 FORMAT = 1
@@ -83,7 +83,7 @@ def _save_part(
         part.tokenizer.save_pretrained(staging / "backbone")
         _replace(options, {"path": "backbone", **part.options})
         return {"folder": "backbone"}
-    encodes = name.endswith("encoder")
+    encodes = isinstance(part, Encoder)
     _write_tensors(staging / f"{name}.safetensors", part.state_dict(), None if encodes else dtype)
     if encodes:
         _replace(options, getattr(part, "options", {}))
@@ -128,6 +128,8 @@ def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
 def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """(name, module, the recipe's options for it) of every part; the options are the recipe's own dicts."""
     yield "backbone", model and model.backbone, recipe.backbone
+    for name, options in recipe.shared.items():
+        yield f"shared.{name}", model and model.shared[name], options
     for name, part in recipe.inputs.items():
         for key in ("encoder", "projector", "fusion"):
             if key != "fusion" or part.fusion["kind"] != "placement":

@@ -46,10 +46,11 @@ class InputRecipe(Strict):
 
 
 class ModelRecipe(Strict):
-    """What `compose` builds. `peft`: {pattern over module names: adapter}; stages add theirs. `seed` draws the weights that
-    no source provides."""
+    """What `compose` builds. `shared`: parts that several inputs use, by name. `peft`: {pattern over module names:
+    adapter}; stages add theirs. `seed` draws the weights that no source provides."""
 
     backbone: PartRecipe
+    shared: dict[str, PartRecipe] = Field(default_factory=dict)
     inputs: dict[str, InputRecipe] = Field(default_factory=dict)
     peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0

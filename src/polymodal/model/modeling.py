@@ -24,6 +24,8 @@ from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inpu
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED, resolved
+from polymodal.parts.shared import names as shares
 
 BACKBONES = {"transformers": Backbone}
 
@@ -32,9 +34,16 @@ class Modality(nn.Module):
     """An encoder, its projector and its fusion, and the text around an item in the prompt. A `Port` of the processor."""
 
     def __init__(
-        self, encoder: Encoder, projector: InputProjector, fusion: Fusion, before: str = "", after: str = ""
+        self,
+        encoder: Encoder,
+        projector: InputProjector,
+        fusion: Fusion,
+        before: str = "",
+        after: str = "",
+        shares: Iterable[str] = (),
     ) -> None:
         super().__init__()
+        self.shares = list(shares)  # the names of shared parts that it uses
         self.encoder, self.projector, self.fusion, self.before, self.after = encoder, projector, fusion, before, after
 
     @property
@@ -68,15 +77,25 @@ class Output:
 class MultimodalLM(nn.Module):
     """Any encoders and projectors in front of any backbone. Build one with `compose`."""
 
-    def __init__(self, backbone: Backbone, inputs: dict[str, Modality]) -> None:
+    def __init__(self, backbone: Backbone, inputs: dict[str, Modality], shared: dict[str, nn.Module]) -> None:
         super().__init__()
         self.backbone = backbone
+        self.shared = nn.ModuleDict(shared)
         self.inputs = nn.ModuleDict(inputs)
         self.encoded = 0  # items that went through an encoder; tests and benchmarks count with it
 
     @property
     def modalities(self) -> dict[str, Modality]:
         return {name: part for name, part in self.inputs.items() if isinstance(part, Modality)}
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """All parts by their names: those of a checkpoint's files and of parameters."""
+        parts: dict[str, nn.Module] = {"backbone": self.backbone}
+        parts |= {f"shared.{name}": part for name, part in self.shared.items()}
+        for name, modality in self.modalities.items():
+            parts |= {f"inputs.{name}.{key}": part for key, part in modality.parts.items()}
+        return parts
 
     @property
     def device(self) -> torch.device:
@@ -136,6 +155,8 @@ class MultimodalLM(nn.Module):
     def zero(self, parts: Iterable[str]) -> Tensor | None:
         """0, as a function of everything that learns in some parts in front of the backbone; None if nothing does. Added to
         the backbone's inputs, it gives the gradient of a process that holds text alone what those of the others have."""
+        shares = {name: modality.shares for name, modality in self.modalities.items()}
+        parts = {*parts, *(f"shared.{name}" for part in parts for name in shares[part.split(".")[1]])}
         learning = [p for name in sorted(parts) for p in self.get_submodule(name).parameters() if p.requires_grad]
         return torch.stack([0 * p.sum() for p in learning]).sum() if learning else None
 
@@ -170,6 +191,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
     """Build every part a recipe names and join them. Raises `RecipeError` if a part does not fit its neighbours."""
     torch.manual_seed(recipe.seed)
     backbone = build("backbone", BACKBONES, {"kind": "transformers", **recipe.backbone})
+    shared = {name: build(f"shared.{name}", SHARED, options) for name, options in recipe.shared.items()}
     inputs: dict[str, Modality] = {}
     for name, part in recipe.inputs.items():
         encoder = build(f"inputs.{name}.encoder", ENCODERS, part.encoder)
@@ -178,7 +200,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
             raise RecipeError(f"inputs.{name}.encoder '{part.encoder.get('kind')}' takes {takes}, not {name}")
         if not hasattr(encoder, "options"):  # a class that does not say what rebuilds it is rebuilt as it was built
             encoder.options = {key: value for key, value in part.encoder.items() if key != "kind"}
-        options = dict(part.projector)
+        options = resolved(f"inputs.{name}.projector", part.projector, shared)
         for key, width in (("width_in", encoder.width), ("width_out", backbone.width)):
             if options.pop(key, width) != width:
                 raise RecipeError(
@@ -188,7 +210,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
         projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
         projector.speak(Vocabulary(backbone.ids, backbone.embed), getattr(encoder, "writing", None))
         fusion = build(f"inputs.{name}.fusion", FUSIONS, part.fusion, backbone)
-        inputs[name] = Modality(encoder, projector, fusion, part.before, part.after)
-    model = MultimodalLM(backbone, inputs).eval()
+        inputs[name] = Modality(encoder, projector, fusion, part.before, part.after, shares(part.projector))
+    model = MultimodalLM(backbone, inputs, shared).eval()
     peft.attach(model, recipe.peft)
     return model

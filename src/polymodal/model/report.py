@@ -29,6 +29,7 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
     takes (a picture; ten seconds of sound, video or sensors). `export`: the verdict."""
     recipe, model = composition.recipe, composition.model
     kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
+    kinds |= {f"shared.{name}": options["kind"] for name, options in recipe.shared.items()}
     for name, part in recipe.inputs.items():
         kinds[f"inputs.{name}.encoder"] = part.encoder["kind"]
         kinds[f"inputs.{name}.projector"] = part.projector["kind"]
