@@ -30,6 +30,7 @@ from polymodal.model.modeling import BACKBONES
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED
 from polymodal.training.evaluate import Evaluation
 from polymodal.training.objectives import OBJECTIVES
 from polymodal.training.sources import SOURCES
@@ -59,7 +60,7 @@ CONTEXT = ("width_in", "width_out", "backbone")  # what a composition gives a pa
 TABLES = [
     *(
         ("guide/compose.md", kind, entry)
-        for kind, entry in {**BACKBONES, **ENCODERS, **INPUT_PROJECTORS, **FUSIONS}.items()
+        for kind, entry in {**BACKBONES, **ENCODERS, **INPUT_PROJECTORS, **FUSIONS, **SHARED}.items()
     ),
     *(("guide/train.md", kind, entry) for kind, entry in SOURCES.items()),
 ]

@@ -21,6 +21,7 @@ from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Features, build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED
 from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
@@ -97,6 +98,10 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     if "fusion" in recipe:
         check_fusion(row, tokenizer)
         return
+    for options in recipe.pop("shared", {}).values():
+        part = build("shared", SHARED, {**options, "width": OUT, "depth": 1, "hidden": 16, "heads": 2})
+        assert part([torch.randn(n, OUT) for n in (3, 7)]).shape == (2, part.queries, OUT)
+    recipe = dict(recipe.get("projector", recipe))
     sizes = {"q-former": {"queries": 5, "depth": 2, "hidden": 16, "heads": 2}}.get(recipe["kind"])
     recipe |= sizes or PROJECTORS[recipe["kind"]] | recipe
     projector = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)

@@ -18,7 +18,10 @@ from torch import nn
 
 from polymodal.errors import RecipeError, nearest
 
-SHARED = {"upm-experts": "polymodal.parts.input_projectors.upm.Experts"}
+SHARED = {
+    "upm-experts": "polymodal.parts.input_projectors.upm.Experts",
+    "p-former": "polymodal.parts.p_former.PFormer",
+}
 _PREFIX = "shared:"
 
 

@@ -10,6 +10,7 @@ micro-batches' means would weigh a short answer as much as a long one: transform
 * `words`: projected position j should be the first token of line j of the answer, and the others are free: cells of a
   picture learn to say what they show.
 * `tags`: the classifier of a `tags` projector learns names.
+* `prompt`, `reference`: P-Former learns prompts from text alone, and projectors learn to give them (`training.prompts`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from polymodal.model.sequence import Batch
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import FILLER, Features
 from polymodal.parts.input_projectors.tags import Tags
+from polymodal.training import prompts
 
 
 class Loss(NamedTuple):
@@ -262,6 +264,7 @@ def predicted(batch: Batch) -> int:
 
 
 OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align, "words": words, "tags": tags}
+OBJECTIVES |= {"prompt": lambda step: Loss(*prompts.prompt(step)), "reference": lambda step: Loss(*prompts.reference(step))}
 
 # The tokens of each objective in a batch, known before the model runs: a step's are counted before its first backward.
 COUNTS: dict[str, Callable[[Batch], int]] = {
@@ -270,6 +273,8 @@ COUNTS: dict[str, Callable[[Batch], int]] = {
     "align": lambda batch: sum(item.length for item in batch.media),
     "words": lambda batch: len(batch.names),
     "tags": lambda batch: len(batch.names),
+    "prompt": lambda batch: sum(map(len, answers(batch))),
+    "reference": lambda batch: len(batch.names),
 }
 
 
