@@ -28,7 +28,9 @@ from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED
 from polymodal.training.evaluate import Evaluation
 from polymodal.training.objectives import OBJECTIVES
 from polymodal.training.sources import SOURCES
@@ -54,8 +56,12 @@ def plain(value) -> str:
     return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
 
 
+CONTEXT = ("width_in", "width_out", "backbone")  # what a composition gives a part beside its options
 TABLES = [
-    *(("guide/compose.md", kind, entry) for kind, entry in {**BACKBONES, **ENCODERS, **INPUT_PROJECTORS}.items()),
+    *(
+        ("guide/compose.md", kind, entry)
+        for kind, entry in {**BACKBONES, **ENCODERS, **INPUT_PROJECTORS, **FUSIONS, **SHARED}.items()
+    ),
     *(("guide/train.md", kind, entry) for kind, entry in SOURCES.items()),
 ]
 
@@ -65,7 +71,7 @@ def test_a_row_names_every_option_with_its_default_and_no_other(page, kind, entr
     if isinstance(entry, str):
         module, _, name = entry.rpartition(".")
         entry = getattr(import_module(module), name)
-    parameters = [p for p in inspect.signature(entry).parameters.values() if p.name not in ("width_in", "width_out")]
+    parameters = [p for p in inspect.signature(entry).parameters.values() if p.name not in CONTEXT]
     named = {p.name if p.default in (None, p.empty) else f"{p.name}: {plain(p.default)}" for p in parameters}
     cell = row(page, kind).split("|")[3 if kind in ENCODERS else 2]
     assert set(re.findall(r"`([^`]+)`", cell)) == named

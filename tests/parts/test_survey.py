@@ -10,12 +10,17 @@ import torch
 from typer.testing import CliRunner
 
 from polymodal import assets, cli
+from polymodal.content import image as media
+from polymodal.content import user
+from polymodal.evaluation.choice import likelihoods
+from polymodal.model.composition import Composition
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts import survey, tiny
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Features, build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED
 from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
 from tests.docs.test_docs import ROOT
@@ -71,8 +76,28 @@ def check_encoder(row: Row, tmp_path, _) -> None:
     check_lengths_and_neighbours(make(**{**(row.recipe or {}), "path": str(tmp_path)}), media)
 
 
-def check_projector(row: Row, *_) -> None:
+def check_fusion(row: Row, tokenizer: str) -> None:
+    """A backbone of as many layers as the recipe needs says something else of another picture, once gates are open."""
+    backbone = {"config": {**FAMILIES["llama"], "num_hidden_layers": 4}, "tokenizer": tokenizer}
+    encoder = {"kind": "vision", "config": dict(vision.ENCODERS["clip"])}
+    image = {"encoder": encoder, **(row.recipe or {})}
+    composition = Composition.from_recipe({"model": {"backbone": backbone, "inputs": {"image": image}}})
+    with torch.no_grad():
+        for name, gate in composition.model.inputs.named_parameters():
+            gate.add_(1.5 if name.endswith("gate") else 0)
+    scores = [likelihoods(composition, [user(media(picture(i)), "what?")], ["a", "cat"]) for i in (1, 2)]
+    assert not torch.allclose(*scores, rtol=0, atol=1e-4)
+
+
+def check_projector(row: Row, _, tokenizer: str) -> None:
     recipe = dict(row.recipe or {})
+    if "fusion" in recipe:
+        check_fusion(row, tokenizer)
+        return
+    for options in recipe.pop("shared", {}).values():
+        part = build("shared", SHARED, {**options, "width": OUT, "depth": 1, "hidden": 16, "heads": 2})
+        assert part([torch.randn(n, OUT) for n in (3, 7)]).shape == (2, part.queries, OUT)
+    recipe = dict(recipe.get("projector", recipe))
     sizes = {"q-former": {"queries": 5, "depth": 2, "hidden": 16, "heads": 2}}.get(recipe["kind"])
     recipe |= sizes or PROJECTORS[recipe["kind"]] | recipe
     projector = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)

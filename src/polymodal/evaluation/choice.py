@@ -33,7 +33,11 @@ def likelihoods(
         token = out.logits.log_softmax(-1).gather(-1, out.labels[:, None])[:, 0]
         return torch.zeros(len(options)).index_add(0, out.owner.cpu(), token.float().cpu())
     prompt = processor.encode(messages, generate=True, prepared=prepared)
-    return _from_cache(composition, prompt, [_answer(example, len(prompt)).to(model.device) for example in whole]).cpu()
+    batch = collate([prompt], processor.pad_id)
+    features = model.features(batch.media)
+    with model.attending(batch, features):
+        answers = [_answer(example, len(prompt)).to(model.device) for example in whole]
+        return _from_cache(composition, model.embed(batch, features), answers).cpu()
 
 
 def _answer(example: Example, start: int) -> Tensor:
@@ -41,12 +45,10 @@ def _answer(example: Example, start: int) -> Tensor:
     return example.ids[start:][example.supervised[start:]]
 
 
-def _from_cache(composition: Composition, prompt: Example, answers: list[Tensor]) -> Tensor:
+def _from_cache(composition: Composition, embeds: Tensor, answers: list[Tensor]) -> Tensor:
     from transformers import DynamicCache
 
-    model = composition.model
-    lm = model.backbone.lm
-    embeds = model.embed(collate([prompt], composition.processor.pad_id))
+    lm = composition.model.backbone.lm
     out = lm(inputs_embeds=embeds, use_cache=True, past_key_values=DynamicCache(config=lm.config), logits_to_keep=1)
     first = out.logits[0, -1].log_softmax(-1)
     scores = [first[answer[0]] for answer in answers]

@@ -28,7 +28,7 @@ from polymodal.model.config import ModelRecipe, validate
 from polymodal.model.modeling import BACKBONES, MultimodalLM, compose
 from polymodal.parts import peft, sources
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import build
+from polymodal.parts.base import Encoder, build
 from polymodal.parts.encoders import ENCODERS
 
 FORMAT = 1
@@ -48,8 +48,8 @@ def save(
 
     `link`: refer to unchanged pretrained parts by source and digest, where the source is an asset or a Hub id (a folder of
     this machine is copied); False copies every part, for a folder that needs nothing else (but the asset that a `tags`
-    projector names as its `classifier`). `dtype`: how projectors and adapters are stored where nothing is lost by it
-    (float16 halves them). `merge`: add the adapters to the weights they stand beside, and store plain parts. Raises
+    projector names as its `classifier`). `dtype`: how projectors, fusions and adapters are stored where nothing is lost by
+    it (float16 halves them). `merge`: add the adapters to the weights they stand beside, and store plain parts. Raises
     `RecipeError` if a kind of adapter cannot be merged.
     """
     recipe = recipe.model_copy(deep=True)
@@ -83,8 +83,9 @@ def _save_part(
         part.tokenizer.save_pretrained(staging / "backbone")
         _replace(options, {"path": "backbone", **part.options})
         return {"folder": "backbone"}
-    _write_tensors(staging / f"{name}.safetensors", part.state_dict(), dtype if name.endswith("projector") else None)
-    if name.endswith("encoder"):
+    encodes = isinstance(part, Encoder)
+    _write_tensors(staging / f"{name}.safetensors", part.state_dict(), None if encodes else dtype)
+    if encodes:
         _replace(options, getattr(part, "options", {}))
     else:  # what a projector read from elsewhere, such as the names of tags, goes with it
         _update(options, getattr(part, "options", {}))
@@ -127,9 +128,12 @@ def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
 def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     """(name, module, the recipe's options for it) of every part; the options are the recipe's own dicts."""
     yield "backbone", model and model.backbone, recipe.backbone
+    for name, options in recipe.shared.items():
+        yield f"shared.{name}", model and model.shared[name], options
     for name, part in recipe.inputs.items():
-        yield f"inputs.{name}.encoder", model and model.modalities[name].encoder, part.encoder
-        yield f"inputs.{name}.projector", model and model.modalities[name].projector, part.projector
+        for key in ("encoder", "projector", "fusion"):
+            if key != "fusion" or part.fusion["kind"] != "placement":
+                yield f"inputs.{name}.{key}", model and getattr(model.modalities[name], key), getattr(part, key)
 
 
 def _adapters(model: MultimodalLM, recipe: ModelRecipe) -> dict[str, dict[str, Any]]:

@@ -35,19 +35,22 @@ class Strict(BaseModel):
 
 
 class InputRecipe(Strict):
-    """One input modality. `before`, `after`: text around each item in the prompt."""
+    """One input modality. `fusion`: how the projector's features reach the backbone. `before`, `after`: text around each
+    item in the prompt."""
 
     encoder: PartRecipe
     projector: PartRecipe
+    fusion: PartRecipe = Field(default_factory=lambda: {"kind": "placement"})
     before: str = ""
     after: str = "\n"
 
 
 class ModelRecipe(Strict):
-    """What `compose` builds. `peft`: {pattern over module names: adapter}; stages add theirs. `seed` draws the weights that
-    no source provides."""
+    """What `compose` builds. `shared`: parts that several inputs use, by name. `peft`: {pattern over module names:
+    adapter}; stages add theirs. `seed` draws the weights that no source provides."""
 
     backbone: PartRecipe
+    shared: dict[str, PartRecipe] = Field(default_factory=dict)
     inputs: dict[str, InputRecipe] = Field(default_factory=dict)
     peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0

@@ -86,7 +86,8 @@ def generate(
     started = time.perf_counter()
     # A causal model continues from the last column; a seq2seq encoder may count its positions from the first (BART).
     batch = collate(examples, pad_id, side="right" if model.backbone.seq2seq else "left")
-    embeds = _embeds(model, examples, cached) if cached else model.embed(batch)
+    features = _features(model, examples, cached) if cached else model.features(batch.media)
+    embeds = _embeds(model, examples, features, cached) if cached else model.embed(batch, features)
     encoded = time.perf_counter() - started
     streamer = _Streamer(started, on_token if len(examples) == 1 else None) if sampling.beams == 1 else None
     if sampling.seed is not None:
@@ -107,13 +108,14 @@ def generate(
         decoder_start_token_id=lm.config.decoder_start_token_id if model.backbone.seq2seq else None,
         return_dict_in_generate=True,
     )
-    out = lm.generate(
-        inputs_embeds=embeds,
-        attention_mask=batch.mask.to(embeds.device).long(),
-        generation_config=config,
-        past_key_values=cache,
-        streamer=streamer,
-    )
+    with model.attending(batch, features):
+        out = lm.generate(
+            inputs_embeds=embeds,
+            attention_mask=batch.mask.to(embeds.device).long(),
+            generation_config=config,
+            past_key_values=cache,
+            streamer=streamer,
+        )
     rows = out.sequences[:, 1:] if model.backbone.seq2seq else out.sequences  # seq2seq returns its start token too
     total = time.perf_counter() - started
     ids, finished = zip(*(_until_stop(row, stop_ids) for row in rows.tolist()), strict=True)
@@ -126,16 +128,27 @@ def generate(
     )
 
 
-def _embeds(model: MultimodalLM, examples: Sequence[Example], cached: int) -> Tensor:
-    """[1, T, D] whose first `cached` rows are never read: media among them is not encoded, text not embedded."""
+def _features(model: MultimodalLM, examples: Sequence[Example], cached: int) -> list[Tensor]:
+    """Of each media item [N', D]; nothing of one that stands wholly among the first `cached` positions and that no later
+    position looks at."""
     (example,) = examples
-    features = [s for s in example.spans if s.start + s.length > cached]
-    live = model.features([example.media[s.index] for s in features])
+    items = [example.media[span.index] for span in example.spans]
+    behind = [span.start + span.length > cached for span in example.spans]
+    live = [new or model.modalities[item.modality].fusion.attends for new, item in zip(behind, items, strict=True)]
+    fresh = iter(model.features([item for item, on in zip(items, live, strict=True) if on]))
+    return [next(fresh) if on else torch.empty(0, model.backbone.width) for on in live]
+
+
+def _embeds(model: MultimodalLM, examples: Sequence[Example], features: Sequence[Tensor], cached: int) -> Tensor:
+    """[1, T, D] whose first `cached` rows are never read: text among them is not embedded."""
+    (example,) = examples
     rest = model.backbone.embed(example.ids[cached:].to(model.device))
     embeds = rest.new_zeros(1, len(example), rest.shape[-1])
     embeds[0, cached:] = rest
-    for span, rows in zip(features, live, strict=True):
-        embeds[0, span.start : span.start + span.length] = rows.to(rest.dtype)
+    for span, rows in zip(example.spans, features, strict=True):
+        if span.start + span.length > cached:
+            placed = model.modalities[example.media[span.index].modality].fusion.placed(rows)
+            embeds[0, span.start : span.start + span.length] = placed.to(rest.dtype)
     return embeds
 
 

@@ -1,14 +1,14 @@
 """MultimodalLM: encode, project, place, run the backbone, and give logits where they are needed.
 
-An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`
-and `inputs.NAME.projector.*` (adapters change none of them: `parts.peft`): the patterns of a training stage match against
-them.
+An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`,
+`inputs.NAME.projector.*` and `inputs.NAME.fusion.*` (adapters change none of them: `parts.peft`): the patterns of a
+training stage match against them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,22 +17,40 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.config import ModelRecipe
-from polymodal.model.sequence import Batch, MediaItem, place, shared_prefix
+from polymodal.model.sequence import Batch, MediaItem, latest, place, shared_prefix
 from polymodal.parts import peft, prefix
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import Encoder, Features, InputProjector, Inputs, Vocabulary, build
+from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inputs, Vocabulary, build
 from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.shared import SHARED, resolved
+from polymodal.parts.shared import names as shares
 
 BACKBONES = {"transformers": Backbone}
 
 
 class Modality(nn.Module):
-    """An encoder and its projector, and the text around an item in the prompt. A `Port` of the processor."""
+    """An encoder, its projector and its fusion, and the text around an item in the prompt. A `Port` of the processor."""
 
-    def __init__(self, encoder: Encoder, projector: InputProjector, before: str = "", after: str = "") -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        projector: InputProjector,
+        fusion: Fusion,
+        before: str = "",
+        after: str = "",
+        shares: Iterable[str] = (),
+    ) -> None:
         super().__init__()
-        self.encoder, self.projector, self.before, self.after = encoder, projector, before, after
+        self.shares = list(shares)  # the names of shared parts that it uses
+        self.encoder, self.projector, self.fusion, self.before, self.after = encoder, projector, fusion, before, after
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """Encoder, projector and fusion by name; a fusion without weights is none."""
+        parts = {"encoder": self.encoder, "projector": self.projector, "fusion": self.fusion}
+        return {name: part for name, part in parts.items() if name != "fusion" or [*part.parameters()]}
 
     def prepare(self, media: Any) -> Inputs:
         return self.encoder.prepare(media)
@@ -42,7 +60,7 @@ class Modality(nn.Module):
 
     def projected(self, n: int) -> int:
         """Positions that N encoder features take."""
-        return self.projector.length(n)
+        return self.fusion.length(self.projector.length(n))
 
 
 @dataclass
@@ -59,15 +77,25 @@ class Output:
 class MultimodalLM(nn.Module):
     """Any encoders and projectors in front of any backbone. Build one with `compose`."""
 
-    def __init__(self, backbone: Backbone, inputs: dict[str, Modality]) -> None:
+    def __init__(self, backbone: Backbone, inputs: dict[str, Modality], shared: dict[str, nn.Module]) -> None:
         super().__init__()
         self.backbone = backbone
+        self.shared = nn.ModuleDict(shared)
         self.inputs = nn.ModuleDict(inputs)
         self.encoded = 0  # items that went through an encoder; tests and benchmarks count with it
 
     @property
     def modalities(self) -> dict[str, Modality]:
         return {name: part for name, part in self.inputs.items() if isinstance(part, Modality)}
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """All parts by their names: those of a checkpoint's files and of parameters."""
+        parts: dict[str, nn.Module] = {"backbone": self.backbone}
+        parts |= {f"shared.{name}": part for name, part in self.shared.items()}
+        for name, modality in self.modalities.items():
+            parts |= {f"inputs.{name}.{key}": part for key, part in modality.parts.items()}
+        return parts
 
     @property
     def device(self) -> torch.device:
@@ -110,11 +138,25 @@ class MultimodalLM(nn.Module):
         """Input embeddings [B, T, D] with media in its places. Raises `CountMismatch`."""
         text = self.backbone.embed(batch.ids.to(self.device))
         features = self.features(batch.media) if features is None else features
-        return place(text, features, batch)
+        fusions = [self.modalities[item.modality].fusion for item in batch.media]
+        return place(text, [fusion.placed(rows) for fusion, rows in zip(fusions, features, strict=True)], batch)
+
+    @contextmanager
+    def attending(self, batch: Batch, features: list[Tensor]) -> Iterator[None]:
+        """Around a run of the backbone over a batch, or over its last columns and what is generated after them: each
+        position can look at the features, one [N', D] per media item, of what stands before it."""
+        with ExitStack() as stack:
+            for name, part in self.modalities.items():
+                if part.fusion.attends:
+                    own = [rows for item, rows in zip(batch.media, features, strict=True) if item.modality == name]
+                    stack.enter_context(part.fusion.attending(own, latest(batch, name)))
+            yield
 
     def zero(self, parts: Iterable[str]) -> Tensor | None:
         """0, as a function of everything that learns in some parts in front of the backbone; None if nothing does. Added to
         the backbone's inputs, it gives the gradient of a process that holds text alone what those of the others have."""
+        shares = {name: modality.shares for name, modality in self.modalities.items()}
+        parts = {*parts, *(f"shared.{name}" for part in parts for name in shares[part.split(".")[1]])}
         learning = [p for name in sorted(parts) for p in self.get_submodule(name).parameters() if p.requires_grad]
         return torch.stack([0 * p.sum() for p in learning]).sum() if learning else None
 
@@ -126,6 +168,9 @@ class MultimodalLM(nn.Module):
         if zero is not None:
             embeds = embeds + zero.to(embeds.dtype)
         positions = None if batch.positions is None else batch.positions.to(self.device)
+        attends = any(part.fusion.attends for part in self.modalities.values())
+        if attends and positions is not None:
+            _ = self.backbone.packing  # tried out on text, before there is anything to look at
         if batch.target is not None and batch.target_mask is not None:
             target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
             hidden = self.backbone.hidden(embeds, mask, target, positions)
@@ -135,9 +180,10 @@ class MultimodalLM(nn.Module):
             target, owner = batch.ids.to(self.device)[:, 1:], segments[:, 1:]
             # The first token of an example is predicted by nothing, least of all by the example before it in the row.
             wanted = batch.supervised.to(self.device)[:, 1:] & (owner == segments[:, :-1])
-            shared = shared_prefix(batch)
+            shared = 0 if attends else shared_prefix(batch)
             start = self.backbone.embed(batch.ids[:1, :shared].to(self.device)) if shared >= prefix.SHORTEST else None
-            hidden = self.backbone.hidden(embeds, mask, positions=positions, start=start)[:, :-1]
+            with self.attending(batch, features):
+                hidden = self.backbone.hidden(embeds, mask, positions=positions, start=start)[:, :-1]
         return Output(self.backbone.head(hidden[wanted]), target[wanted], owner[wanted], features)
 
 
@@ -145,6 +191,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
     """Build every part a recipe names and join them. Raises `RecipeError` if a part does not fit its neighbours."""
     torch.manual_seed(recipe.seed)
     backbone = build("backbone", BACKBONES, {"kind": "transformers", **recipe.backbone})
+    shared = {name: build(f"shared.{name}", SHARED, options) for name, options in recipe.shared.items()}
     inputs: dict[str, Modality] = {}
     for name, part in recipe.inputs.items():
         encoder = build(f"inputs.{name}.encoder", ENCODERS, part.encoder)
@@ -153,7 +200,7 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
             raise RecipeError(f"inputs.{name}.encoder '{part.encoder.get('kind')}' takes {takes}, not {name}")
         if not hasattr(encoder, "options"):  # a class that does not say what rebuilds it is rebuilt as it was built
             encoder.options = {key: value for key, value in part.encoder.items() if key != "kind"}
-        options = dict(part.projector)
+        options = resolved(f"inputs.{name}.projector", part.projector, shared)
         for key, width in (("width_in", encoder.width), ("width_out", backbone.width)):
             if options.pop(key, width) != width:
                 raise RecipeError(
@@ -162,7 +209,8 @@ def compose(recipe: ModelRecipe) -> MultimodalLM:
                 )
         projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
         projector.speak(Vocabulary(backbone.ids, backbone.embed), getattr(encoder, "writing", None))
-        inputs[name] = Modality(encoder, projector, part.before, part.after)
-    model = MultimodalLM(backbone, inputs).eval()
+        fusion = build(f"inputs.{name}.fusion", FUSIONS, part.fusion, backbone)
+        inputs[name] = Modality(encoder, projector, fusion, part.before, part.after, shares(part.projector))
+    model = MultimodalLM(backbone, inputs, shared).eval()
     peft.attach(model, recipe.peft)
     return model

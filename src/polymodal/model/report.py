@@ -31,9 +31,12 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
     takes (a picture; ten seconds of sound, video or sensors). `export`: the verdict."""
     recipe, model = composition.recipe, composition.model
     kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
+    kinds |= {f"shared.{name}": options["kind"] for name, options in recipe.shared.items()}
     for name, part in recipe.inputs.items():
         kinds[f"inputs.{name}.encoder"] = part.encoder["kind"]
         kinds[f"inputs.{name}.projector"] = part.projector["kind"]
+        if "fusion" in model.modalities[name].parts:
+            kinds[f"inputs.{name}.fusion"] = part.fusion["kind"]
     patterns = [pattern for stage in trains for pattern in stage]
     rows = []
     for name, kind in kinds.items():
@@ -99,6 +102,8 @@ def exportability(composition: Composition) -> tuple[bool, str]:
         return False, "it has adapters: save it with merge=True first"
     if set(modalities) != {"image"}:
         return False, f"LLaVA has one modality, image; this has {', '.join(modalities) or 'none'}"
+    if modalities["image"].fusion.attends:
+        return False, "LLaVA places features in the sequence; here the backbone's layers look at them"
     image, text = modalities["image"], composition.model.backbone.lm.config.model_type
     if not isinstance(image.encoder, TransformersVision) or image.encoder.network.config.model_type not in _LLAVA_VISION:
         return False, "the image encoder is not CLIP, the only one whose output LLaVA's class gives exactly"

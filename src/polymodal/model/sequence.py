@@ -173,6 +173,25 @@ def place(text: Tensor, features: Sequence[Tensor], batch: Batch) -> Tensor:
     return table[batch.index_map]
 
 
+def latest(batch: Batch, modality: str) -> Tensor:
+    """[B, T]: which of the batch's items of a modality each position looks at: the last that begins at or before it in the
+    same example, by its number among them; -1 for none."""
+    numbers: list[int] = []  # of each row of the table of features
+    count = 0
+    for item in batch.media:
+        own = item.modality == modality
+        numbers += [count if own else -1] * item.length
+        count += own
+    if not count:
+        return torch.full_like(batch.ids, -1)
+    row = batch.index_map - batch.ids.numel()
+    here = torch.where(row >= 0, torch.tensor(numbers)[row.clamp(min=0)], -1)
+    column = torch.where(here >= 0, torch.arange(here.shape[1]), -1).cummax(-1).values
+    found = column.clamp(min=0)
+    known = (column >= 0) & (batch.segments.gather(1, found) == batch.segments)
+    return torch.where(known, here.gather(1, found), -1)
+
+
 def shared_prefix(batch: Batch) -> int:
     """Number of leading positions that hold the same token in every row: the system prompt, mostly. 0 of packed rows, of a
     single one, and where media or padding stand first."""

@@ -69,6 +69,21 @@ class Backbone(nn.Module):
         self.width = self.lm.get_input_embeddings().embedding_dim
         self._positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers of the model, in their order."""
+        return list(self._layers().values())
+
+    @property
+    def stack(self) -> nn.Module:
+        """The module that runs the layers: not always the base model, which OPT's head passes over."""
+        return self.lm.get_submodule(next(iter(self._layers())).rsplit(".", 2)[0])
+
+    def _layers(self) -> dict[str, nn.Module]:
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        return {name: m for name, m in self.lm.named_modules() if isinstance(m, GradientCheckpointingLayer)}
+
     def ids(self, text: str) -> list[int]:
         """The tokens of a text that stands in the middle of a conversation."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]

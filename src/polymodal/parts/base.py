@@ -1,10 +1,10 @@
-"""The contracts of the parts. Decides what an encoder and an input projector promise, and how a recipe names one.
+"""The contracts of the parts. Decides what an encoder, an input projector and a fusion promise, and how a recipe names one.
 
 Shapes: `M` media items, `N` features of one item, `De` encoder width, `D` backbone width.
 
 The promise that holds the house together: the number of positions a media item takes in the sequence is
-`projector.length(encoder.length(inputs))`, known *before* either runs. The processor places that many positions, the
-model checks that as many features came out (`CountMismatch` otherwise), and nobody guesses.
+`fusion.length(projector.length(encoder.length(inputs)))`, known *before* any of them runs. The processor places that many
+positions, the model checks that as many features came out (`CountMismatch` otherwise), and nobody guesses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,27 @@ class InputProjector(nn.Module):
     @abstractmethod
     def forward(self, features: Features) -> list[Tensor]:
         """M x [N, De] -> M x [N', D]."""
+
+
+class Fusion(nn.Module):
+    """How projected features reach the backbone. The constructor's first argument is the `Backbone`, which a fusion may
+    hook into but does not own. `attends`: the backbone's layers look at the features, which stand nowhere themselves."""
+
+    attends = False
+
+    @abstractmethod
+    def length(self, n: int) -> int:
+        """Positions in the sequence for n projected features."""
+
+    @abstractmethod
+    def placed(self, features: Tensor) -> Tensor:
+        """[N, D] -> [length(N), D]: what stands at the positions of an item."""
+
+    @contextmanager
+    def attending(self, features: list[Tensor], latest: Tensor) -> Iterator[None]:
+        """Around a run of the backbone. `features`: M x [N, D], this modality's items of the batch. `latest` [B, T]: the
+        item that each position of the batch looks at, -1 for none."""
+        yield
 
 
 def build(role: str, table: Mapping[str, Any], recipe: Mapping[str, Any], *context: Any) -> Any:

@@ -252,7 +252,7 @@ def _joined(step: list[MicroBatch], done: list[tuple[Tensor, Sums]]) -> tuple[Su
 def _freeze_statistics(model: MultimodalLM) -> None:
     """What does not learn runs as in inference: no dropout, no moving statistics. So do parts that have adapters which do,
     and all in a part that has weights of which none learns: a classifier in a projector keeps the mean it learned by."""
-    for part in [model.backbone, *(p for m in model.modalities.values() for p in (m.encoder, m.projector))]:
+    for part in model.parts.values():
         adapters = set(map(id, peft.weights(part).values()))
         for module in part.modules():
             weights = [p for p in module.parameters() if id(p) not in adapters]

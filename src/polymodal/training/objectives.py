@@ -10,6 +10,7 @@ micro-batches' means would weigh a short answer as much as a long one: transform
 * `words`: projected position j should be the first token of line j of the answer, and the others are free: cells of a
   picture learn to say what they show.
 * `tags`: the classifier of a `tags` projector learns names.
+* `prompt`, `reference`: P-Former learns prompts from text alone, and projectors learn to give them (`training.prompts`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from polymodal.model.sequence import Batch
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import FILLER, Features
 from polymodal.parts.input_projectors.tags import Tags
+from polymodal.training import prompts
 
 
 class Loss(NamedTuple):
@@ -57,7 +59,7 @@ class Whole:
         spelled = [said for batch in batches for said in answers(batch)] if "words" in counts else []
         first = {i for said in spelled for i in heads(said, backbone) if i is not None}
         items = [item for batch in batches for item in batch.media]
-        parts = {f"inputs.{item.modality}.projector" for item in items}
+        parts = {f"inputs.{item.modality}.{part}" for item in items for part in ("projector", "fusion")}
         parts |= {f"inputs.{item.modality}.encoder" for item in items if item.encoded is None}
         return cls(counts, sorted(vocabulary), sorted(first), parts)
 
@@ -113,8 +115,14 @@ class Step:
             raise DataError(f"objective '{objective}' needs exactly one media item in each sample of the batch")
 
     def only_item(self, objective: str) -> list[Tensor]:
-        """The projected features [N', D] of the one media item each example must have."""
+        """The projected features [N', D] of the one media item each example must have. They are compared with embeddings:
+        raises `RecipeError` where the backbone's layers look at them instead."""
         self.one_item_each(objective)
+        for name in {item.modality for item in self.batch.media}:
+            if self.model.modalities[name].fusion.attends:
+                raise RecipeError(
+                    f"objective '{objective}' is for features that stand in the sequence: inputs.{name}.fusion"
+                )
         return self.features
 
 
@@ -256,6 +264,7 @@ def predicted(batch: Batch) -> int:
 
 
 OBJECTIVES: dict[str, Callable[[Step], Loss]] = {"lm": lm, "ctc": ctc, "align": align, "words": words, "tags": tags}
+OBJECTIVES |= {"prompt": lambda step: Loss(*prompts.prompt(step)), "reference": lambda step: Loss(*prompts.reference(step))}
 
 # The tokens of each objective in a batch, known before the model runs: a step's are counted before its first backward.
 COUNTS: dict[str, Callable[[Batch], int]] = {
@@ -264,6 +273,8 @@ COUNTS: dict[str, Callable[[Batch], int]] = {
     "align": lambda batch: sum(item.length for item in batch.media),
     "words": lambda batch: len(batch.names),
     "tags": lambda batch: len(batch.names),
+    "prompt": lambda batch: sum(map(len, answers(batch))),
+    "reference": lambda batch: len(batch.names),
 }
 
 

@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.errors import CheckpointError, RecipeError
 from polymodal.model import checkpoint
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft
+from polymodal.parts.backbones import Backbone
+from polymodal.parts.base import Encoder
 from polymodal.training.distributed import Processes
 
 APPENDED = ("log.jsonl", "samples.jsonl")  # files that a run only ever appends to
@@ -135,13 +137,13 @@ def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
 
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
-    """The finished model: projectors and adapters that were `trained` are rounded to float16, in memory as on disk, so that
-    what was measured is what is shipped."""
+    """The finished model: adapters, and what stands between encoders and backbone, are rounded to float16 where they were
+    `trained`, in memory as on disk, so that what was measured is what is shipped."""
     with torch.no_grad():
-        for name, part in composition.model.modalities.items():
-            learned = any(parameter.startswith(f"inputs.{name}.projector.") for parameter in trained)
-            for tensor in part.projector.state_dict().values():
-                if learned and tensor.is_floating_point():
+        for name, part in composition.model.parts.items():
+            learned = any(parameter.startswith(f"{name}.") for parameter in trained)
+            if learned and not isinstance(part, (Backbone, Encoder)):
+                for tensor in filter(Tensor.is_floating_point, part.state_dict().values()):
                     tensor.copy_(tensor.half().to(tensor.dtype))
         for name, weight in peft.weights(composition.model).items():
             if name in trained:
@@ -153,7 +155,7 @@ def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
     """Give the parts of `model` the weights that parts of the same name have in a checkpoint folder; their names. Raises
     `CheckpointError` for a part of another architecture, or if there is none of the same name."""
     other, _, _ = checkpoint.load(folder)
-    mine, theirs = _parts(model), _parts(other)
+    mine, theirs = model.parts, other.parts
     common = [name for name in mine if name in theirs]
     with peft.detached(model), peft.detached(other):
         for name in common:
@@ -168,13 +170,6 @@ def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
             raise CheckpointError(f"run.init_from: {folder} has an adapter '{name}' that this model lacks; save it merged")
         adapters[name].data.copy_(weight)
     return common
-
-
-def _parts(model: MultimodalLM) -> dict[str, nn.Module]:
-    parts: dict[str, nn.Module] = {"backbone": model.backbone}
-    for name, part in model.modalities.items():
-        parts[f"inputs.{name}.encoder"], parts[f"inputs.{name}.projector"] = part.encoder, part.projector
-    return parts
 
 
 def _tensors(model: MultimodalLM) -> dict[str, Tensor]:

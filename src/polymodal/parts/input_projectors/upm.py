@@ -1,7 +1,7 @@
 """Universal projection module (OneLLM, arXiv 2312.03700): learned tokens of the modality stand before its features, experts
 transform both, and a router mixes what they make of the tokens. The authors' code has: weights from a position's own token,
 sigmoids normalised over the experts; Llama's layers without positions. Its start and end tags are text here (`before`,
-`after`), and its experts, which serve eight modalities there, are each projector's own."""
+`after`). Its experts serve eight modalities there, and here those that name them: `experts: shared:NAME`."""
 
 from __future__ import annotations
 
@@ -14,33 +14,45 @@ from polymodal.parts.input_projectors.mlp import MLP, Positive
 from polymodal.parts.input_projectors.padding import pad
 
 
+class Experts(nn.ModuleList):
+    """`experts` transformers of `depth` of Llama's layers each, [B, T, width] -> the same."""
+
+    def __init__(self, width: Positive, experts: Positive = 3, depth: Positive = 8, heads: Positive = 16) -> None:
+        from transformers import LlamaConfig
+        from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+        if width % heads:
+            raise RecipeError(f"upm: 'heads' must divide the width of the experts, and {heads} does not divide {width}")
+        inner = -(-(8 * width // 3) // 256) * 256
+        config = LlamaConfig(hidden_size=width, intermediate_size=inner, num_attention_heads=heads, rms_norm_eps=1e-5)
+        config._attn_implementation = "sdpa"  # causal only where it is given no mask
+        super().__init__(nn.ModuleList([LlamaDecoderLayer(config, i) for i in range(depth)]) for _ in range(experts))
+        self.width = width
+
+
 class UPM(InputProjector):
-    """Any N features -> `tokens` positions, by `experts` transformers of `depth` layers and the encoder's own width."""
+    """Any N features -> `tokens` positions, by `experts` transformers of `depth` layers and the encoder's own width, or by
+    those that are shared, and their width."""
 
     def __init__(
         self,
         width_in: int,
         width_out: int,
         tokens: Positive = 30,
-        experts: Positive = 3,
+        experts: Positive | Experts = 3,
         depth: Positive = 8,
         heads: Positive = 16,
     ) -> None:
         super().__init__()
-        from transformers import LlamaConfig
-        from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-
-        if width_in % heads:
-            raise RecipeError(f"upm: 'heads' must divide the encoder's width, and {heads} does not divide {width_in}")
-        inner = -(-(8 * width_in // 3) // 256) * 256
-        config = LlamaConfig(hidden_size=width_in, intermediate_size=inner, num_attention_heads=heads, rms_norm_eps=1e-5)
-        config._attn_implementation = "sdpa"  # causal only where it is given no mask
-        self.tokens = nn.Parameter(torch.randn(tokens, width_in) * 0.02)
-        self.enter = nn.Sequential(nn.Linear(width_in, width_in), nn.LayerNorm(width_in))
-        self.router = MLP(width_in, experts, hidden=4 * width_in)
-        layers = [[LlamaDecoderLayer(config, i) for i in range(depth)] for _ in range(experts)]
-        self.experts = nn.ModuleList(map(nn.ModuleList, layers))
-        self.leave = nn.Sequential(nn.Linear(width_in, width_out), nn.LayerNorm(width_out))
+        if isinstance(experts, int):
+            self.experts = Experts(width_in, experts, depth, heads)
+        else:
+            self.__dict__["experts"] = experts  # used, not owned: past the table of its own modules
+        width, count = self.experts.width, len(self.experts)
+        self.tokens = nn.Parameter(torch.randn(tokens, width) * 0.02)
+        self.enter = nn.Sequential(nn.Linear(width_in, width), nn.LayerNorm(width))
+        self.router = MLP(width, count, hidden=4 * width)
+        self.leave = nn.Sequential(nn.Linear(width, width_out), nn.LayerNorm(width_out))
 
     def length(self, n: int) -> int:
         return len(self.tokens)
