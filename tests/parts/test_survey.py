@@ -78,7 +78,7 @@ def check_encoder(row: Row, tmp_path, _) -> None:
 
 def check_fusion(row: Row, tokenizer: str) -> None:
     """A backbone of as many layers as the recipe needs says something else of another picture, once gates are open."""
-    backbone = {"config": {**FAMILIES["llama"], "num_hidden_layers": 4}, "tokenizer": tokenizer}
+    backbone = {"config": {**tiny.FAMILIES["llama"], "num_hidden_layers": 4}, "tokenizer": tokenizer}
     encoder = {"kind": "vision", "config": dict(vision.ENCODERS["clip"])}
     image = {"encoder": encoder, **(row.recipe or {})}
     composition = Composition.from_recipe({"model": {"backbone": backbone, "inputs": {"image": image}}})
