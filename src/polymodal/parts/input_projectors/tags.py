@@ -19,12 +19,13 @@ from polymodal.parts.sources import locate, read_lines
 
 
 class Tags(InputProjector):
-    """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. Named is its first
-    feature, each of those `at`, or all `clip` features in their order as one event. `names`: a list,
-    or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely as all of them
-    (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose `model.safetensors` ends in
-    a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`. `sharpen`
-    multiplies its logits: of a style that it never saw a classifier is less sure than it is right."""
+    """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. Named is the
+    first feature, each of those `at`, or all `clip` features in their order, as one event.
+
+    `names`: a list, or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely
+    as all of them (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose
+    `model.safetensors` ends in a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the
+    objective `tags`. `sharpen` multiplies its logits: of a style that it never saw a classifier is less sure than right."""
 
     words: Tensor
     group: Tensor
