@@ -22,6 +22,8 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
     "temporal": {"kind": "temporal", "cells": 2, "tokens": 2, "frames": 5, "hidden": 10},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
+    "tags, at": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 1, "tokens": 3, "rank": 4, "at": [0, 2]},
+    "tags, of a clip": {"kind": "tags", "names": ["up", "down"], "top": 2, "tokens": 2, "rank": 4, "clip": 6},
     "posteriors": {"kind": "posteriors", "top": 3},
     "branches": {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": {"kind": "prefix", "tokens": 2, "hidden": 10}}},
     "pixel-shuffle": {"kind": "pixel-shuffle"},
@@ -55,6 +57,10 @@ def lengths(name: str) -> list[int]:
         return [1, 5, 10, 15, 1, 20]
     if name == "temporal":
         return [2, 4, 10, 6, 2, 8]
+    if name == "tags, at":
+        return list(range(3, 61))
+    if name == "tags, of a clip":
+        return [6] * 6
     return (
         [side * side for side in range(1, 8)] if name.startswith(("pixel", "ldp", "resampler-2d")) else list(range(1, 61))
     )
@@ -99,8 +105,8 @@ def test_every_feature_of_an_item_counts(named):
     batch = [x.requires_grad_(True) for x in items(name)]
     short = batch[3]
     projector(Features(batch))[3].square().sum().backward()
-    read = 1 if name == "tags" else len(short)  # tags are of the whole, which stands first
-    assert (short.grad[:read].abs().sum(-1) > 0).all()
+    read = {"tags": [0], "tags, at": [0, 2]}.get(name, range(len(short)))  # tags are of the whole, which stands first
+    assert (short.grad[list(read)].abs().sum(-1) > 0).all()
     assert all(x.grad is None or not x.grad.any() for x in batch if x is not short)
 
 
@@ -332,6 +338,29 @@ def test_tags_say_the_likeliest_names_and_never_a_blank_one():
     assert set(best.tolist()) == set(spelled)
     for name, rows in zip(best.tolist(), said, strict=True):
         assert torch.equal(rows[:3], LETTERS[[ord(letter) for letter in spelled[name]]])
+
+
+def test_tags_name_each_feature_that_they_are_told_to():
+    alone, several = make("tags"), make("tags, at")
+    several.load_state_dict(alone.state_dict())
+    x = items("tags, at")[7]
+    with torch.no_grad():
+        assert torch.allclose(several.scores(Features([x])), alone.scores(Features([x[:1], x[2:3]])), atol=1e-6)
+    assert several.length(3) == 2 * 3
+    with pytest.raises(RecipeError, match="'at' reads number 2, but an item has 2 features"):
+        several.length(2)
+
+
+def test_tags_of_a_clip_know_the_order_of_its_features():
+    projector = make("tags, of a clip")
+    x = items("tags, of a clip")[0]
+    with torch.no_grad():
+        straight, backwards = projector.scores(Features([x, x.flip(0)]))
+    assert not torch.allclose(straight, backwards, atol=1e-3)
+    with pytest.raises(RecipeError, match="'clip' is 6, but an item has 5 features"):
+        projector.length(5)
+    with pytest.raises(RecipeError, match="drop 'at' and 'classifier'"):
+        build("projector", INPUT_PROJECTORS, PROJECTORS["tags, of a clip"] | {"at": [0]}, IN, OUT)
 
 
 def test_a_frozen_classifier_names_what_its_weights_say(tmp_path):

@@ -272,6 +272,17 @@ def test_tags_is_the_cross_entropy_of_the_classifier_and_teaches_it(tagged):
     assert projector.classifier.keys.grad.abs().sum() > 0
 
 
+def test_tags_of_several_features_learn_the_name_from_each(tagged):
+    projector = tagged.model.modalities["image"].projector
+    step = step_of(tagged, shown(1, "red fox"), shown(2, "dog"))
+    first = tags(step).each.detach()
+    projector.at = [0, 0, 1]
+    second = tags(step).each.detach()
+    projector.at = [1]
+    assert torch.allclose(second, (2 * first + tags(step).each.detach()) / 3, atol=1e-5)
+    projector.at = [0]
+
+
 def test_tags_refuses_a_name_it_cannot_say_and_a_stage_without_a_classifier(tagged):
     tagged.model.requires_grad_(True)
     with pytest.raises(DataError, match="'horse' is not among the names"):

@@ -29,6 +29,7 @@ from polymodal.corpora import (
     maps,
     motion,
     moving_emoji,
+    moving_stickers,
     openclipart,
     parts3d,
     replies,
@@ -223,6 +224,14 @@ CORPORA = {
         moving_emoji.jobs,
         moving_emoji.VERSION,
         tier="L",
+    ),
+    "moving-stickers": Corpus(
+        "Two seconds of a sticker that moves, grows, turns, comes or goes, each clip also in reverse; OpenMoji held out",
+        ("emojibase", *(emoji.VENDORS[vendor].asset for vendor in (*scenes.VENDORS, emoji.HELD_OUT))),
+        moving_stickers.jobs,
+        moving_stickers.VERSION,
+        moving_stickers.SEED,
+        tier="S",
     ),
     "gcompris": Corpus(
         "Drawings, photographs and recordings of a school game, with names; paragraphs about animals and monuments",

@@ -231,8 +231,11 @@ def tags(step: Step) -> Loss:
         for sample, name in zip(step.batch.names, said, strict=True):
             if name not in part.index:
                 raise DataError(f"{sample}: '{name}' is not among the names of the tags{nearest(name, part.index)}")
+        scores = part.scores(encoded)
         target = torch.tensor([part.index[name] for name in said], device=model.device)
-        each = each + F.cross_entropy(part.scores(encoded), target, reduction="none", label_smoothing=0.05)
+        target = target.repeat_interleave(len(scores) // len(items))  # each of the features that are named
+        token = F.cross_entropy(scores, target, reduction="none", label_smoothing=0.05)
+        each = each + token.reshape(len(items), -1).mean(1)
     return Loss(each, torch.ones_like(each))
 
 

@@ -1,4 +1,4 @@
-"""Classifiers over the names of a tags projector: the encoder's own, or one that learns."""
+"""Classifiers over the names of a tags projector: the encoder's own, or one that learns names of a feature or of a clip."""
 
 from __future__ import annotations
 
@@ -45,3 +45,21 @@ class Cosine(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [M, De] -> [M, names]
         x = self.enter(self.standardize(x.sign() * x.abs().sqrt()))
         return self.sharpness * normalize(x, dim=-1) @ normalize(self.keys, dim=-1).T
+
+
+class Ordered(nn.Module):
+    """Names of what happens in a clip: each of its `features` is brought to `rank` numbers by one layer that all share, and
+    a hidden layer reads them side by side, so that it knows which frame and which cell each is of."""
+
+    def __init__(self, width: int, features: int, names: int, rank: int, hidden: int = 256, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.standardize = Standardize(width)
+        self.enter = nn.Linear(width, rank, bias=False)
+        self.mix = nn.Linear(features * rank, hidden)
+        self.leave = nn.Linear(hidden, names)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:  # [M, N, De] -> [M, names]
+        rows = self.standardize((x.sign() * x.abs().sqrt()).flatten(0, 1))
+        joined = self.drop(self.enter(rows).reshape(len(x), -1))
+        return self.leave(self.drop(nn.functional.gelu(self.mix(joined))))

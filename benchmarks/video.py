@@ -1,0 +1,143 @@
+"""Does nano see what moves? Clips of stickers, of which each has a reversal with the opposite answer.
+
+    .venv/bin/python benchmarks/video.py                        questions, the likeliest of the options offered
+    .venv/bin/python benchmarks/video.py --part motion          what this branch of the projector finds likeliest, alone
+
+Two sets of the corpus `moving-stickers`: `test`, new clips drawn by vendors of training, and `held-out`, drawn by OpenMoji,
+whose drawings are in no training data. Of most types the pictures without their order leave two answers (of `way` they show
+the axis, of `first` and `last` they leave three), so that nobody who does not see the order is right more often than that.
+With `--part` only types that ask for a motion count, and the backbone is not run.
+
+Controls: *frames shuffled* (another order, drawn for each clip), *one frame* (the middle one, five times), *blind* (the
+mean feature of the set), and chance, the mean of one over the number of options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections import Counter, defaultdict
+
+import torch
+
+from common import options, show, start
+from polymodal import corpora, media
+from polymodal.content import Part, user
+from polymodal.errors import RecipeError, nearest
+from polymodal.evaluation.choice import likelihoods
+from polymodal.evaluation.metrics import wilson
+from polymodal.parts.base import Features
+
+SETS = {"test": "new clips", "held-out": "OpenMoji"}
+MOTION = ("way", "size", "presence", "turn", "action")  # types whose answer is what the clip's motion is called
+CONTROLS = ("frames shuffled", "one frame", "blind")
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--limit", type=int, default=50, help="questions of each type and set, at most (drawn at random)")
+    parser.add_argument("--part", help="a branch `tags` of the video projector, to be measured alone")
+    arguments = start(parser)
+    import polymodal
+
+    composition = polymodal.load(arguments.model)
+    items = corpora.read("moving-stickers")
+    rows = [
+        row
+        for split, title in SETS.items()
+        for row in score(composition, drawn([item for item in items if item.split == split], arguments), title, arguments)
+    ]
+    line = {f"{row['set']}/{row['type']}": {key: row[key] for key in ("n", "nano", *CONTROLS)} for row in rows}
+    show(arguments, "moving-stickers: the likeliest of the options offered", rows, line)
+
+
+def drawn(items: list, arguments: argparse.Namespace) -> dict[str, list]:
+    """{type: (item, question)}, at most `--limit` of each."""
+    found = defaultdict(list)
+    for item in items:
+        for question in item.questions:
+            if arguments.part is None or question.type in MOTION:
+                found[question.type].append((item, question))
+    rng = random.Random(0)
+    return {type: rng.sample(pairs, min(arguments.limit, len(pairs))) for type, pairs in sorted(found.items())}
+
+
+def score(composition, asked: dict[str, list], title: str, arguments: argparse.Namespace) -> list[dict]:
+    """One row per type, and one of all questions together."""
+    shown = {item.id: item for pairs in asked.values() for item, _ in pairs}
+    clips = dict(zip(shown, encode(composition, list(shown.values())), strict=True))
+    seen = {"nano": clips, **controls(clips)}
+    rows, total = [], Counter()
+    for type, pairs in asked.items():
+        hits = Counter(n=len(pairs))
+        for item, question in pairs:
+            for who, features in seen.items():
+                said = guess(composition, features[item.id].flatten(0, 1), question, arguments.part)
+                hits[who] += said == question.answer
+            hits["chance"] += 1 / len(question.options)
+        rows.append({"set": title, "type": type, **shares(hits)})
+        total.update(hits)
+    return [*rows, {"set": title, "type": "all", **shares(total)}]
+
+
+def encode(composition, items: list) -> list[torch.Tensor]:
+    """Encoder features of each clip, by frame: [F, cells, De]."""
+    modality = composition.model.modalities["video"]
+    out = []
+    with torch.no_grad():
+        for item in items:
+            inputs = modality.prepare(media.load_video(item.read()))
+            frames = len(next(iter(inputs.values())))
+            out.append(modality.encoder([inputs]).tokens[0].unflatten(0, (frames, -1)))
+    return out
+
+
+def controls(clips: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    mean, rng = torch.stack(list(clips.values())).mean(0), random.Random(0)
+    return {
+        "frames shuffled": {name: clip[another_order(len(clip), rng)] for name, clip in clips.items()},
+        "one frame": {name: clip[len(clip) // 2].expand_as(clip) for name, clip in clips.items()},
+        "blind": dict.fromkeys(clips, mean),
+    }
+
+
+def another_order(count: int, rng: random.Random) -> list[int]:
+    """Any order of so many frames but the one they are in."""
+    order = straight = list(range(count))
+    while order == straight:
+        order = rng.sample(straight, count)
+    return order
+
+
+def guess(composition, feature: torch.Tensor, question, part: str | None) -> str:
+    if part is None:
+        scores = likelihoods(composition, [user(Part("video", media=feature), question.ask)], question.options)
+        return question.options[int(scores.argmax())]
+    tags = branch(composition, part)
+    with torch.no_grad():
+        (scores,) = tags.scores(Features([feature])).tolist()
+    return max(question.options, key=lambda option: scores[named(tags.names, option)])
+
+
+def branch(composition, part: str):
+    branches = composition.model.modalities["video"].projector.branches
+    if part not in branches:
+        raise RecipeError(f"the video projector has no branch '{part}'{nearest(part, branches)}")
+    return branches[part]
+
+
+def named(names: list[str], option: str) -> int:
+    """The number of the motion that ends an answer: "The dog moves left." ends in "moves left"."""
+    return next(i for i, name in enumerate(names) if option.endswith(f" {name}."))
+
+
+def shares(hits: Counter) -> dict:
+    n = hits["n"]
+    low, high = wilson(hits["nano"], n)
+    row = {"n": n, "nano": hits["nano"] / n, "95 % interval": f"{low:.3f} to {high:.3f}"}
+    row |= {who: hits[who] / n for who in (*CONTROLS, "chance")}
+    return row | {"above shuffled": row["nano"] - row["frames shuffled"]}
+
+
+if __name__ == "__main__":
+    main()
