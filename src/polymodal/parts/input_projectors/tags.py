@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ class Tags(InputProjector):
     or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely as all of them
     (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose `model.safetensors` ends in
     a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the objective `tags`. `sharpen`
-    multiplies its logits: of a style that it never saw a classifier is less sure than it is right."""
+    multiplies its logits: of a style that it never saw a classifier is less sure than it is right. `whole`: how many
+    of the first features are of the whole and are read, or the `mean` of all where an encoder has none."""
 
     words: Tensor
     group: Tensor
@@ -36,10 +38,12 @@ class Tags(InputProjector):
         noise: float = 0.0,
         sharpen: Above = 1.0,
         classifier: str | None = None,
+        whole: Positive | Literal["mean"] = 1,
     ) -> None:
         super().__init__()
         self.names = read_lines(names) if isinstance(names, str) else list(names)
         self.top, self.tokens, self.noise, self.sharpen = top, tokens, noise, sharpen
+        self.whole = whole
         self.index = {name: i for i, name in enumerate(self.names) if name}
         self.said = list(dict.fromkeys(name for name in self.names if name))
         if len(self.said) < top:
@@ -50,8 +54,9 @@ class Tags(InputProjector):
             )
         self.options = {"names": self.names}
         self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
-        own = Frozen(Path(locate(classifier)), len(self.names), width_in) if classifier else None
-        self.classifier = own or Cosine(width_in, len(self.names), rank)
+        width = width_in if whole == "mean" else whole * width_in
+        own = Frozen(Path(locate(classifier)), len(self.names), width) if classifier else None
+        self.classifier = own or Cosine(width, len(self.names), rank)
 
     def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
         self.vocabulary = vocabulary
@@ -63,9 +68,13 @@ class Tags(InputProjector):
     def length(self, n: int) -> int:
         return self.top * self.tokens
 
+    def read(self, rows: Tensor) -> Tensor:
+        """The features [N, De] of an item -> what its names are told by, [De x `whole`]."""
+        return rows.mean(0) if self.whole == "mean" else rows[: self.whole].flatten()
+
     def scores(self, features: Features) -> Tensor:
-        """Logits [M, names] of the first feature of each item."""
-        x = torch.stack([rows[0] for rows in features.tokens])
+        """Logits [M, names] of the whole of each item."""
+        x = torch.stack([self.read(rows) for rows in features.tokens])
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
         return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
 
