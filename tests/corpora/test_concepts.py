@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from polymodal.corpora import concepts
-from polymodal.corpora.concepts import concept, exclusions, photos, split_of
+from polymodal.corpora.concepts import concept, exclusions, photos, split_of, withheld
 from polymodal.corpora.items import CATEGORIES
 
 
@@ -73,3 +73,9 @@ def test_what_a_photograph_shows_is_excluded_under_every_name_listed():
     assert len(names) > 206
     assert {split_of(concept(name)) for name in names} == {"excluded"}
     assert "tangerine" in exclusions()  # the photograph is captioned "A mandarin orange."
+
+
+def test_about_a_quarter_is_withheld_and_always_the_same():
+    found = [withheld(f"model {n}") for n in range(2000)]
+    assert 0.22 < sum(found) / len(found) < 0.28
+    assert found == [withheld(f"model {n}") for n in range(2000)]

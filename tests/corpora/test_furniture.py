@@ -122,3 +122,27 @@ def test_a_catalogue_that_is_missing_or_incomplete_is_refused(folders):
     (folders["sweethome3d"] / "KatorLegaz.sh3f").unlink()
     with pytest.raises(DataError, match="KatorLegaz.sh3f"):
         furniture.jobs("furniture", folders)
+
+
+def test_models_that_no_name_tells_apart_are_kept_out_of_training_by_family(folders, monkeypatch):
+    """Only where the name would be trained on: the split by names holds."""
+    monkeypatch.setattr(furniture, "withheld", lambda key: True)
+    with ZipFile(folders["sweethome3d"] / "Scopia.sh3f", "w") as archive:
+        names = ("Chair", "Chair with cushion", "Folding table", "City bus", "Rock")
+        text = "".join(ENTRY.format(n=n, name=name, height="80.0") for n, name in enumerate(names))
+        archive.writestr("PluginFurnitureCatalog.properties", text)
+    items = [job.items[0] for job in furniture.jobs("furniture", folders)]
+    assert [(i.subgroup, i.concept_split, i.split) for i in items] == [
+        ("chair", "train", "held-out"),
+        ("chair", "train", "held-out"),
+        ("table", "test", "test"),
+        (None, "excluded", "excluded"),
+        (None, "train", "train"),
+    ]
+
+
+def test_every_family_is_a_noun_of_its_own():
+    nouns = [noun for nouns in furniture.FAMILIES.values() for noun in nouns]
+    assert len(nouns) == len(set(nouns))
+    assert furniture.family("double door with pane") == "door"
+    assert furniture.family("table tennis bat") is None

@@ -113,7 +113,7 @@ def test_pins_that_points_cannot_show_are_not_asked_for():
 def test_families_that_differ_in_pitch_alone_share_a_split_and_licences_are_those_stated(folders):
     items = {job.items[0].subgroup: job.items[0] for job in parts3d.jobs(folders)}
     headers = [items[HEADER[0]], items["Connector_PinHeader_1.00mm"]]
-    assert {(item.concept, item.split) for item in headers} == {("pin header", headers[0].split)}
+    assert {(item.concept, item.concept_split) for item in headers} == {("pin header", "train")}
     assert (items["Diode_SMD"].licence, headers[0].licence) == ("GPL-3.0-or-later", "CC-BY-SA-4.0 with exception")
 
 
@@ -148,3 +148,15 @@ def test_a_folder_without_parts_or_licences_is_refused(folders, tmp_path):
     stated.unlink()
     with pytest.raises(DataError, match="does not say what the licences are"):
         parts3d.jobs(folders)
+
+
+def test_parts_that_differ_in_numbers_alone_are_trained_on_or_held_out_together(folders, monkeypatch):
+    asked = []
+    monkeypatch.setattr(parts3d, "withheld", lambda key: asked.append(key) or "Horizontal" in key)
+    family = folders["kicad-packages3d"] / f"{HEADER[0]}.3dshapes"
+    (family / "PinHeader_2x13_P2.54mm_Horizontal.wrl").write_text(PART)
+    items = [job.items[0] for job in parts3d.jobs(folders) if "PinHeader" in job.items[0].id]
+    assert {item.concept_split for item in items} == {"train"}
+    assert [item.split for item in items if "Horizontal" in item.id] == ["held-out", "held-out"]
+    assert [item.split for item in items if "Vertical" in item.id] == ["train"]
+    assert len({key for key in asked if "Horizontal" in key}) == 1

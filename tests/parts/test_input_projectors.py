@@ -347,7 +347,7 @@ def test_tags_name_each_feature_that_they_are_told_to():
     with torch.no_grad():
         assert torch.allclose(several.scores(Features([x])), alone.scores(Features([x[:1], x[2:3]])), atol=1e-6)
     assert several.length(3) == 2 * 3
-    with pytest.raises(RecipeError, match="'at' reads number 2, but an item has 2 features"):
+    with pytest.raises(RecipeError, match="it reads 3, but an item has 2 features"):
         several.length(2)
 
 
@@ -359,7 +359,7 @@ def test_tags_of_a_clip_know_the_order_of_its_features():
     assert not torch.allclose(straight, backwards, atol=1e-3)
     with pytest.raises(RecipeError, match="'clip' is 6, but an item has 5 features"):
         projector.length(5)
-    with pytest.raises(RecipeError, match="drop 'at' and 'classifier'"):
+    with pytest.raises(RecipeError, match="keep one"):
         build("projector", INPUT_PROJECTORS, PROJECTORS["tags, of a clip"] | {"at": [0]}, IN, OUT)
 
 
@@ -407,6 +407,35 @@ def test_a_sharper_classifier_is_surer_of_the_same_names():
     assert torch.allclose(2 * scores[0], scores[1])
     with pytest.raises(RecipeError, match="sharpen"):
         build("projector", INPUT_PROJECTORS, {**options, "sharpen": 0}, IN, OUT)
+
+
+def test_tags_read_as_many_features_as_are_of_the_whole_or_the_mean_of_all():
+    features = Features(items("tags")[1:40])
+    scores = {}
+    for whole in (1, 2, "mean"):
+        torch.manual_seed(0)
+        projector = build("projector", INPUT_PROJECTORS, {**PROJECTORS["tags"], "whole": whole}, IN, OUT).eval()
+        projector.speak(VOCABULARY)
+        scores[whole] = projector.scores(features)
+        others = Features([torch.cat((rows[: 2 if whole == 2 else 1], rows[2:] + 1)) for rows in features.tokens])
+        assert torch.equal(projector.scores(others), scores[whole]) == (whole != "mean")
+        mixed = Features([rows.flip(0) for rows in features.tokens])
+        assert torch.allclose(projector.scores(mixed), scores[whole], atol=1e-5) == (whole == "mean")
+    assert projector.classifier.enter.weight.shape[1] == IN
+    with pytest.raises(RecipeError, match="whole"):
+        build("projector", INPUT_PROJECTORS, {**PROJECTORS["tags"], "whole": "last"}, IN, OUT)
+
+
+def test_posteriors_skip_what_is_no_token():
+    plain, short = (
+        make("posteriors"),
+        build("projector", INPUT_PROJECTORS, {**PROJECTORS["posteriors"], "skip": 2}, IN, OUT),
+    )
+    short.speak(VOCABULARY, WRITING)
+    short.load_state_dict(plain.state_dict())
+    rows = torch.randn(7, IN)
+    assert short.length(7) == 5
+    assert torch.equal(short(Features([rows]))[0], plain(Features([rows[2:]]))[0])
 
 
 def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):

@@ -109,6 +109,11 @@ def split_of(key: str) -> ConceptSplit:
     return "test" if place < 10 else "val" if place < 15 else "train"
 
 
+def withheld(key: str, percent: int = 25) -> bool:
+    """Whether something that no name tells apart (one model among many of a family) is kept out of training, by hash."""
+    return int(hashlib.sha1(f"withheld {key}".encode()).hexdigest(), 16) % 100 < percent
+
+
 class Photo(NamedTuple):
     """A row of `photos12.csv`: a stamp that is a photograph, relative to the folder `stamps`."""
 

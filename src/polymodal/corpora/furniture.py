@@ -3,8 +3,11 @@ a point is: where on a surface it lies, in metres, and the colour there.
 
 POINTS points are drawn evenly over the faces (Osada et al., 2002), seeded by the model's path. Models are drawn in any
 unit, and the catalogue says how large each is, so each axis is stretched to that, as the program itself does; y points up
-and the middle of the box is the origin. Splits are by name, and the render of a model shares its split. What a test
-photograph shows is excluded from both.
+and the middle of the box is the origin. What a test photograph shows is excluded.
+
+Splits are by name, and the render of a model shares its split. Half of the models are of one of the FAMILIES, which the
+noun of a name tells ("coffee table", "round table"): `subgroup`. A quarter of those that would be trained on are `held-out`
+instead: models never seen, of families that are, so that naming can be tested.
 
 A cloud is safetensors: `points` [POINTS, 6] float32, x y z in metres and r g b in 0 to 1.
 """
@@ -22,7 +25,7 @@ from zipfile import BadZipFile, ZipFile
 
 from polymodal.corpora import pictures
 from polymodal.corpora.building import Job
-from polymodal.corpora.concepts import concept, exclusions, phrases, split_of
+from polymodal.corpora.concepts import concept, exclusions, phrases, split_of, withheld
 from polymodal.corpora.items import QA, Item
 from polymodal.errors import DataError, MediaError
 from polymodal.media.points import surface
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     import trimesh
 
-VERSION = 1
+VERSION = 2
 ASSETS = ("sweethome3d",)
 POINTS = 1024
 LICENCES = {  # by catalogue
@@ -40,6 +43,16 @@ LICENCES = {  # by catalogue
     "KatorLegaz": "CC-BY-3.0-US",
     "Reallusion": "CC-BY-3.0-US",
     "Scopia": "CC-BY-3.0",
+}
+FAMILIES = {  # what a model is called: nouns that names end in
+    **{name: (name,) for name in ("bed", "bench", "bottle", "box", "cabinet", "chair", "cup", "desk", "door", "glass")},
+    **{name: (name,) for name in ("plug", "radiator", "switch", "table", "vase", "wardrobe", "washbasin", "window")},
+    "bookcase": ("bookcase", "shelve"),  # "shelves", as `concept` has it
+    "lamp": ("lamp", "lamppost", "lantern", "light", "spotlight"),
+    "person": ("boy", "female", "girl", "male"),
+    "plant": ("bamboo", "cactus", "ficus", "lily", "orchid", "plant", "spathiphyllum", "tulip", "yucca"),
+    "sofa": ("couch", "sofa"),
+    "tree": ("acacia", "beech", "cypress", "maple", "pine", "poplar", "tree"),
 }
 _CATALOGUE = "PluginFurnitureCatalog.properties"
 
@@ -99,6 +112,16 @@ def catalogue(text: str) -> Iterator[Model]:
             entry["icon"].lstrip("/"),
             entry["model"].lstrip("/"),
         )
+
+
+def family(key: str) -> str | None:
+    """The one of FAMILIES that a concept belongs to.
+
+    >>> family("chair with cushion"), family("double french window pane"), family("rocking horse")
+    ('chair', 'window', None)
+    """
+    noun = re.split(r" (?:with|on|(?:small )?pane)\b", key)[0].split()[-1]
+    return next((name for name, nouns in FAMILIES.items() if noun in nouns), None)
 
 
 def cloud(file: Path, model: Model) -> Iterator[bytes]:
@@ -174,6 +197,8 @@ def _item(kind: str, vendor: str, licence: str, model: Model) -> Item:
     id = f"{vendor}/{model.number:03d}"
     key = concept(model.name)
     split = "excluded" if any(phrase in exclusions() for phrase in phrases(model.name)) else split_of(key)
+    of = family(key)
+    unseen = split == "train" and of is not None and withheld(f"furniture {id}")
     questions = [QA(ask="What is this?", answer=model.name, type="name")]
     if solid:
         height = f"{model.size[1] / 100:.1f} m" if model.size[1] >= 100 else f"{model.size[1]:.0f} cm"
@@ -189,10 +214,11 @@ def _item(kind: str, vendor: str, licence: str, model: Model) -> Item:
         concept=key,
         tags=list(model.tags),
         group=model.category,
+        subgroup=of,
         source=kind,
         vendor=vendor,
         licence=licence,
-        split=split,
+        split="held-out" if unseen else split,
         concept_split=split,
         questions=questions,
     )

@@ -8,6 +8,7 @@ ENCODERS = {
     "whisper-decoder": "polymodal.parts.encoders.whisper_decoder.WhisperDecoder",
     "waveform": "polymodal.parts.encoders.waveform.WaveformAudio",
     "point-patches": "polymodal.parts.encoders.point_patches.PointPatches",
+    "pointnet": "polymodal.parts.encoders.pointnet.PointNet",
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",

@@ -34,6 +34,13 @@ class Sensors:
         if self.std is not None and min(self.std) <= 0:
             raise RecipeError(f"encoder '{self.kind}', option 'std': must be above 0")
 
+    def check_turns(self) -> None:
+        """Raises `RecipeError` if its channels are no vectors that can be turned: threes, each of one scale."""
+        threes = [self.std[i : i + 3] for i in range(0, len(self.std), 3)] if self.std is not None else []
+        if len(self.channels) % 3 or self.mean is not None or any(len(set(three)) > 1 for three in threes):
+            said = "x y z of each sensor as 'channels', no 'mean', and one value for the three in 'std'"
+            raise RecipeError(f"encoder 'series', option 'augment': turns sensors, so it needs {said}")
+
     def read(self, series: Series) -> np.ndarray:
         """The channels in this order, at this rate, standardised: float32 [T, C]. Raises `MediaError` naming the field."""
         if series.units is not None and self.units is not None and series.units != self.units:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
+from polymodal.parts.encoders.augment import worn_anew
 from polymodal.parts.encoders.sensors import Sensors
 from polymodal.parts.encoders.transformer import transformer
 
@@ -17,7 +18,8 @@ from polymodal.parts.encoders.transformer import transformer
 class SensorSeries(Encoder):
     """One feature for `patch` samples. `rate`, `channels`, `units`: what it takes; anything else that a file states is
     refused, but another rate is brought to its own with `resample`. `mean`, `std`: of each channel over the training data.
-    A series longer than `window` samples is encoded window by window."""
+    A series longer than `window` samples is encoded window by window. `augment`: in training, channels in threes (x y z of
+    a sensor) are turned, scaled, slowed and made noisy (`encoders.augment`)."""
 
     modality = "imu"
 
@@ -34,14 +36,24 @@ class SensorSeries(Encoder):
         width: int = 192,
         depth: int = 4,
         heads: int = 6,
+        augment: bool = False,
     ) -> None:
         super().__init__()
         if window % patch:
             raise RecipeError(f"encoder 'series', option 'window': {window} samples are no whole patches of {patch}")
         self.takes = Sensors(rate, tuple(channels), units, resample, mean, std)
+        if augment:
+            self.takes.check_turns()
         self.options = {"rate": rate, "channels": channels, "units": units, "resample": resample, "mean": mean, "std": std}
-        self.options |= {"patch": patch, "window": window, "width": width, "depth": depth, "heads": heads}
-        self.patch, self.window, self.width = patch, window, width
+        self.options |= {
+            "patch": patch,
+            "window": window,
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "augment": augment,
+        }
+        self.patch, self.window, self.width, self.augment = patch, window, width, augment
         self.embed = nn.Conv1d(len(channels), width, patch, patch)
         self.positions = nn.Parameter(0.02 * torch.randn(window // patch, width))
         self.blocks = transformer("series", width, depth, heads)
@@ -56,7 +68,8 @@ class SensorSeries(Encoder):
 
     def forward(self, items: list[Inputs]) -> Features:
         def run(batch: Inputs) -> Tensor:  # [B, N, De]
-            patches = [self.embed(window).transpose(1, 2) for window in batch["samples"].split(self.window, dim=-1)]
+            samples = worn_anew(batch["samples"]) if self.augment and self.training else batch["samples"]
+            patches = [self.embed(window).transpose(1, 2) for window in samples.split(self.window, dim=-1)]
             return torch.cat([self.blocks(x + self.positions[: x.shape[1]]) for x in patches], dim=1)
 
         return Features(run_by_shape(items, run))

@@ -3,26 +3,36 @@
 Whisper itself pads every recording to 30 s. Its encoder is told nothing about the padding, and costs as much for one
 second as for thirty; here a recording is encoded at its own length (measured in `benchmarks/`: far cheaper, and the
 projector is trained on exactly these features). Longer recordings are encoded in windows of 30 s.
+
+Its early layers know sounds that are no speech (Whisper-AT, arXiv 2307.03183): how their states are distributed over the
+recording names an instrument that its transcript leaves out.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
+Positive = Annotated[int, Field(ge=1)]
+
 
 class WhisperSpeech(Encoder):
-    """`path` of a Whisper checkpoint, or `config` (random). `prepare` takes float32 mono samples at 16 kHz."""
+    """`path` of a Whisper checkpoint, or `config` (random). `prepare` takes float32 mono samples at 16 kHz.
+    `moments: n`: in place of 50 features a second two, the mean and the standard deviation over the recording of the states
+    behind n layers."""
 
     modality = "audio"
 
-    def __init__(self, path: str | None = None, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, path: str | None = None, config: dict[str, Any] | None = None, moments: Positive | None = None
+    ) -> None:
         super().__init__()
         from transformers import WhisperFeatureExtractor
         from transformers.models.whisper.modeling_whisper import WhisperEncoder, WhisperModel
@@ -39,6 +49,12 @@ class WhisperSpeech(Encoder):
         self.width = settings.d_model
         self.window = 2 * settings.max_source_positions  # mel frames in one window
         self.options = {"config": settings.to_dict()}
+        self.moments = moments
+        if moments is not None:
+            self.options["moments"] = moments
+            if moments > settings.encoder_layers:
+                said = f"{moments} layers, but it has {settings.encoder_layers}"
+                raise RecipeError(f"encoder of kind 'whisper', option 'moments': {said}")
 
     def _keep(self, whole: Any) -> None:
         """Of a pretrained WhisperModel, what this encoder runs."""
@@ -54,19 +70,25 @@ class WhisperSpeech(Encoder):
         return {"input_features": mels.input_features[0]}
 
     def length(self, inputs: Inputs) -> int:
-        return inputs["input_features"].shape[-1] // 2
+        return 2 if self.moments else inputs["input_features"].shape[-1] // 2
 
     def forward(self, items: list[Inputs]) -> Features:
-        return Features(run_by_shape(items, lambda batch: self._encode(batch["input_features"])))
+        run = self._distribution if self.moments else self._encode
+        return Features(run_by_shape(items, lambda batch: run(batch["input_features"])))
 
-    def _encode(self, mels: Tensor) -> Tensor:  # [B, mels, F] -> [B, F / 2, De]
-        return torch.cat([self._window(window) for window in mels.split(self.window, dim=-1)], dim=1)
+    def _distribution(self, mels: Tensor) -> Tensor:  # [B, mels, F] -> [B, 2, De]
+        heard = self._encode(mels, self.moments)
+        return torch.stack((heard.mean(1), heard.std(1, correction=0)), dim=1)
 
-    def _window(self, mels: Tensor) -> Tensor:
+    def _encode(self, mels: Tensor, layers: int | None = None) -> Tensor:  # [B, mels, F] -> [B, F / 2, De]
+        """Behind the first `layers`, or behind all and the last norm."""
+        return torch.cat([self._window(window, layers) for window in mels.split(self.window, dim=-1)], dim=1)
+
+    def _window(self, mels: Tensor, layers: int | None) -> Tensor:
         # WhisperEncoder.forward refuses any length but 30 s; its own modules in its own order do not.
         net = self.network
         x = nn.functional.gelu(net.conv2(nn.functional.gelu(net.conv1(mels)))).transpose(1, 2)
         x = x + net.embed_positions.weight[: x.shape[1]]
-        for layer in net.layers:
+        for layer in net.layers[:layers]:
             x = layer(x, None)
-        return net.layer_norm(x)
+        return net.layer_norm(x) if layers is None else x

@@ -15,7 +15,7 @@ from torch.nn.functional import linear, pad
 
 from polymodal.errors import RecipeError, nearest
 from polymodal.parts.base import Features, Inputs, Writing, run_by_shape
-from polymodal.parts.encoders.whisper import WhisperSpeech
+from polymodal.parts.encoders.whisper import Positive, WhisperSpeech
 from polymodal.parts.sources import pretrained
 
 RATE = 16000
@@ -26,7 +26,8 @@ TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a
 class WhisperDecoder(WhisperSpeech):
     """Features: the decoder's last state for each token of its greedy transcript, and behind the last one the state that
     ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is told;
-    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript)."""
+    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript).
+    With `moments`, what `whisper` makes of them stands first: two features of the sound itself."""
 
     writing: Writing
     silent: Tensor
@@ -38,10 +39,11 @@ class WhisperDecoder(WhisperSpeech):
         language: str = "en",
         prompt: list[int] | None = None,
         texts: list[str] | None = None,
+        moments: Positive | None = None,
     ) -> None:
         from transformers.models.whisper.modeling_whisper import WhisperDecoder as Decoder
 
-        super().__init__(path, config)
+        super().__init__(path, config, moments)
         if path is not None:
             prompt, texts = _prompt(path, language), _texts(path)
         elif prompt is None or texts is None:
@@ -68,21 +70,24 @@ class WhisperDecoder(WhisperSpeech):
         longest = max(len(span) for span in spans) / RATE + SILENCE
         whole = int(-(-longest // STEP) * STEP * RATE)
         mels = [super(WhisperDecoder, self).prepare(pad(s, (0, whole - len(s))))["input_features"] for s in spans]
-        return {"input_features": torch.stack(mels), "tokens": torch.tensor([_tokens(len(s)) for s in spans])}
+        inputs = {"input_features": torch.stack(mels), "tokens": torch.tensor([_tokens(len(s)) for s in spans])}
+        return inputs | ({"sound": super().prepare(media)["input_features"]} if self.moments else {})
 
     def length(self, inputs: Inputs) -> int:
-        return int(inputs["tokens"].sum())
+        return int(inputs["tokens"].sum()) + (2 if self.moments else 0)
 
     def forward(self, items: list[Inputs]) -> Features:
         sounds = [{"input_features": item["input_features"]} for item in items]
         most = [int(item["tokens"].max()) for item in items]
         written = run_by_shape(sounds, lambda batch: self._write(batch["input_features"], max(most)))
-        return Features(
-            [
-                torch.cat([row[: int(n)] for row, n in zip(rows, item["tokens"], strict=True)])
-                for rows, item in zip(written, items, strict=True)
-            ]
-        )
+        words = [
+            torch.cat([row[: int(n)] for row, n in zip(rows, item["tokens"], strict=True)])
+            for rows, item in zip(written, items, strict=True)
+        ]
+        if not self.moments:
+            return Features(words)
+        heard = run_by_shape([{"mels": item["sound"]} for item in items], lambda batch: self._distribution(batch["mels"]))
+        return Features([torch.cat(rows) for rows in zip(heard, words, strict=True)])
 
     def _write(self, mels: Tensor, steps: int) -> Tensor:  # [B, windows, mels, F] -> [B, windows, steps, De]
         heard = self._encode(mels.flatten(0, 1))

@@ -4,7 +4,10 @@ LegoSLM, 2505.11352), so that nothing has to learn what a word means."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
@@ -14,11 +17,12 @@ from polymodal.parts.input_projectors.mlp import Positive
 
 class Posteriors(InputProjector):
     """N features -> N positions, of the `top` likeliest tokens and a learned vector times how likely the first is. A token
-    that writes nothing says what a backbone reads past. It needs an encoder that writes, such as `whisper-decoder`."""
+    that writes nothing says what a backbone reads past. It needs an encoder that writes, such as `whisper-decoder`. The
+    first `skip` features are no tokens, and get no position."""
 
-    def __init__(self, width_in: int, width_out: int, top: Positive = 4) -> None:
+    def __init__(self, width_in: int, width_out: int, top: Positive = 4, skip: Annotated[int, Field(ge=0)] = 0) -> None:
         super().__init__()
-        self.top = top
+        self.top, self.skip = top, skip
         self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
 
     def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
@@ -28,14 +32,15 @@ class Posteriors(InputProjector):
         self.spelled: dict[int, list[int]] = {}
 
     def length(self, n: int) -> int:
-        return n
+        return n - self.skip
 
     def forward(self, features: Features) -> list[Tensor]:
-        rows = torch.cat(features.tokens)
+        tokens = [rows[self.skip :] for rows in features.tokens]
+        rows = torch.cat(tokens)
         sure, best = self.writing.logits(rows).float().softmax(-1).topk(self.top)
         weight = sure / sure.sum(-1, keepdim=True)
         said = (weight[..., None] * self._words(best)).sum(-2) + sure[:, :1] * self.certainty
-        return list(said.split([len(x) for x in features.tokens]))
+        return list(said.split([len(x) for x in tokens]))
 
     def _words(self, ids: Tensor) -> Tensor:
         """[..] tokens of the encoder -> [.., D], each the mean of the pieces that the backbone spells it with."""

@@ -5,7 +5,7 @@ positions."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -19,8 +19,9 @@ from polymodal.parts.sources import locate, read_lines
 
 
 class Tags(InputProjector):
-    """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. Named is the
-    first feature, each of those `at`, or all `clip` features in their order, as one event.
+    """One item -> `top` names of `tokens` positions each, plus a learned vector times how likely each is. Named is one of:
+    each of the features `at` (the first), the `whole` (so many of the first features as one, or the `mean` of all), or what
+    happens in a `clip` of so many features in their order.
 
     `names`: a list, or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely
     as all of them (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose
@@ -42,6 +43,7 @@ class Tags(InputProjector):
         sharpen: Above = 1.0,
         classifier: str | None = None,
         at: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None,
+        whole: Positive | Literal["mean"] | None = None,
         clip: Positive | None = None,
     ) -> None:
         super().__init__()
@@ -55,13 +57,16 @@ class Tags(InputProjector):
             raise RecipeError(
                 "projector 'tags': 'names' that are equal need a 'classifier'; what learns cannot tell them apart"
             )
-        if clip is not None and (classifier or at):
-            raise RecipeError("projector 'tags': 'clip' reads every feature and learns; drop 'at' and 'classifier'")
+        if sum(option is not None for option in (at, whole, clip)) > 1:
+            raise RecipeError("projector 'tags': 'at', 'whole' and 'clip' are three ways to read an item; keep one")
+        if clip is not None and classifier:
+            raise RecipeError("projector 'tags': a 'clip' is read by what learns; drop its 'classifier'")
         self.options = {"names": self.names}
-        self.at, self.clip = at or [0], clip
+        self.at, self.whole, self.clip = at or [0], whole, clip
         self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
-        own = Frozen(Path(locate(classifier)), len(self.names), width_in) if classifier else None
-        learning = Ordered(width_in, clip, len(self.names), rank) if clip else Cosine(width_in, len(self.names), rank)
+        width = whole * width_in if isinstance(whole, int) else width_in
+        own = Frozen(Path(locate(classifier)), len(self.names), width) if classifier else None
+        learning = Ordered(width, clip, len(self.names), rank) if clip else Cosine(width, len(self.names), rank)
         self.classifier = own or learning
 
     def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
@@ -72,16 +77,24 @@ class Tags(InputProjector):
         self.register_buffer("group", torch.tensor([place.get(name, 0) for name in self.names]), persistent=False)
 
     def length(self, n: int) -> int:
-        """Raises `RecipeError` if the N features are not `clip`, or too few for `at`."""
-        if n != (self.clip or n) or n <= max(self.at):
-            wanted = f"'clip' is {self.clip}" if self.clip else f"'at' reads number {max(self.at)}"
+        """Raises `RecipeError` if the N features are not `clip`, or too few for `at` or `whole`."""
+        least = self.whole if isinstance(self.whole, int) else max(self.at) + 1
+        if n < least or n != (self.clip or n):
+            wanted = f"'clip' is {self.clip}" if self.clip else f"it reads {least}"
             raise RecipeError(f"projector 'tags': {wanted}, but an item has {n} features")
         return len(self.at) * self.top * self.tokens
 
+    def _read(self, rows: Tensor) -> Tensor:
+        """The features [N, De] of an item -> what its names are told by, [A, De]."""
+        if self.clip:
+            return rows[None]
+        if self.whole == "mean":
+            return rows.mean(0, keepdim=True)
+        return rows[: self.whole].flatten()[None] if self.whole else rows[self.at]
+
     def scores(self, features: Features) -> Tensor:
-        """Logits [M * A, names] of the A features of each item that are named; of a clip A is 1."""
-        read = [rows[None] if self.clip else rows[self.at] for rows in features.tokens]
-        x = torch.cat(read)  # [M * A, De], of clips [M, N, De]
+        """Logits [M * A, names] of the A features of each item that are named; of a whole or a clip A is 1."""
+        x = torch.cat([self._read(rows) for rows in features.tokens])  # [M * A, De], of clips [M, N, De]
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
         return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
 
