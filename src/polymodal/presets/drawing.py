@@ -32,7 +32,8 @@ _OF = {
 
 def draw(preset: Preset, body: Anatomy | None) -> Group:
     """A preset for people. `body`: what it is made of, None if it is not there yet."""
-    return Group(*_title(preset), *([] if body is None else [_pipeline(preset, body), _stages(body)]), *_notes(preset))
+    pictures: list[RenderableType] = [] if body is None else [_pipeline(preset, body), _stages(body)]
+    return Group(*_title(preset), *pictures, *_notes(preset))
 
 
 def _title(preset: Preset) -> list[RenderableType]:
