@@ -398,7 +398,10 @@ def test_tags_read_as_many_features_as_are_of_the_whole_or_the_mean_of_all():
 
 
 def test_posteriors_skip_what_is_no_token():
-    plain, short = make("posteriors"), build("projector", INPUT_PROJECTORS, {**PROJECTORS["posteriors"], "skip": 2}, IN, OUT)
+    plain, short = (
+        make("posteriors"),
+        build("projector", INPUT_PROJECTORS, {**PROJECTORS["posteriors"], "skip": 2}, IN, OUT),
+    )
     short.speak(VOCABULARY, WRITING)
     short.load_state_dict(plain.state_dict())
     rows = torch.randn(7, IN)

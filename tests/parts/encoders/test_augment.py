@@ -27,7 +27,9 @@ def twice(encoder: Encoder, media: object) -> list[torch.Tensor]:
         return [encoder([encoder.prepare(media)]).tokens[0] for _ in range(2)]
 
 
-@pytest.mark.parametrize(("kind", "options", "media"), [("pointnet", {"width": 8}, cloud()), ("series", TURNED, series(20))])
+@pytest.mark.parametrize(
+    ("kind", "options", "media"), [("pointnet", {"width": 8}, cloud()), ("series", TURNED, series(20))]
+)
 def test_augmentation_happens_in_training_alone(kind, options, media):
     encoder = make(kind, **{**options, "augment": True})
     assert torch.equal(*twice(encoder, media))

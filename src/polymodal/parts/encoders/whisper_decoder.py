@@ -26,8 +26,8 @@ TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a
 class WhisperDecoder(WhisperSpeech):
     """Features: the decoder's last state for each token of its greedy transcript, and behind the last one the state that
     ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is told;
-    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript). With
-    `moments`, what `whisper` makes of them stands first: two features of the sound itself."""
+    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript).
+    With `moments`, what `whisper` makes of them stands first: two features of the sound itself."""
 
     writing: Writing
     silent: Tensor
