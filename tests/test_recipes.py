@@ -32,7 +32,7 @@ NANO = sorted((ROOT / "recipes").glob("*/*.yaml"))
 CHECKPOINTS: dict[str, dict[str, Any]] = {
     "lmsys/vicuna-7b-v1.5": LLAMA,
     "lmsys/vicuna-13b-v1.5": LLAMA,
-    "huggyllama/llama-7b": {**LLAMA, "num_hidden_layers": 12},
+    "huggyllama/llama-7b": {**LLAMA, "num_hidden_layers": 32},
     "openai/clip-vit-large-patch14": {**CLIP, "num_hidden_layers": 24},
     "openai/clip-vit-large-patch14-336": CLIP,
     "Salesforce/blip2-opt-2.7b": {**CLIP, "model_type": "blip_2_vision_model"},
@@ -51,7 +51,8 @@ PROJECTORS = {"q-former": {"hidden": 24, "heads": 3}, "resampler": {"heads": 2}}
 def shrink(recipe: dict[str, Any], folder: Path, tokenizer: str) -> dict[str, Any]:
     """A recipe of the same structure that a test can run. Weights of the Hub become random ones of the same family; each
     source becomes a few rows of its like (pages with pictures stay pages, and one whose name begins with `text` stays
-    without media); each stage takes one step."""
+    without media); each stage takes one step, and two where gates that begin at 0 keep the first from what is before
+    them."""
     tiny = copy.deepcopy(recipe)
     backbone = tiny["model"]["backbone"]
     if "path" in backbone:
@@ -73,10 +74,11 @@ def shrink(recipe: dict[str, Any], folder: Path, tokenizer: str) -> dict[str, An
         else:
             file = files["talk" if name.startswith("text") else "pictures"]
             tiny["data"][name] = {"kind": "messages", "path": str(file)}
+    steps = 2 if any("fusion" in part for part in tiny["model"]["inputs"].values()) else 1
     for stage in tiny["stages"]:
         stage.pop("epochs", None)
         short = {key: 512 for key in ("limit", "packing") if key in stage}
-        stage.update(steps=1, batch=6, accumulate=min(2, stage.get("accumulate", 1)), grouping=1, warmup=0, **short)
+        stage.update(steps=steps, batch=6, accumulate=min(2, stage.get("accumulate", 1)), grouping=1, warmup=0, **short)
         stage["data"] = dict.fromkeys(stage["data"], 1.0)  # so that a step sees all of them
     tiny["run"] = {**tiny["run"], "folder": str(folder / "run"), "workers": 0, "log_every": 1}
     return tiny
@@ -103,7 +105,7 @@ def test_every_stage_of_a_published_recipe_takes_a_step_and_the_model_answers(fi
     rows: list[dict[str, Any]] = []
     trained = train(recipe, rows.append)
     losses = [row for row in rows if "loss" in row]
-    assert [row["stage"] for row in losses] == [stage.name for stage in recipe.stages]
+    assert [*dict.fromkeys(row["stage"] for row in losses)] == [stage.name for stage in recipe.stages]
     assert all(torch.isfinite(torch.tensor(row["loss"]["lm"])) for row in losses)
     after = peft.named_parameters(trained.model)
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}

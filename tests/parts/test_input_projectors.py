@@ -32,6 +32,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "ldp-v2": {"kind": "ldp-v2"},
     "upm": {"kind": "upm", "tokens": 5, "experts": 2, "depth": 2, "heads": 3},
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
+    "resampler, of its own width": {"kind": "resampler", "latents": 4, "hidden": 10, "heads": 2},
     "resampler-2d": {"kind": "resampler-2d", "queries": 3, "heads": 2},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
     "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},

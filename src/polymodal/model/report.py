@@ -11,7 +11,7 @@ from polymodal.content import Part
 from polymodal.model.composition import Composition
 from polymodal.parts import peft
 from polymodal.parts.base import Inputs
-from polymodal.parts.encoders.series import SensorSeries
+from polymodal.parts.encoders.sensors import Sensors
 from polymodal.parts.encoders.vision import TransformersVision
 from polymodal.parts.input_projectors.mlp import MLP
 
@@ -89,9 +89,10 @@ def samples(composition: Composition) -> dict[str, Part]:
         "thermal": flat,
     }
     modalities = composition.model.modalities
-    if "imu" in modalities and isinstance(sensors := modalities["imu"].encoder, SensorSeries):
-        rate, channels = sensors.takes.rate, len(sensors.takes.channels)
-        media["imu"] = (np.zeros((round(10 * rate), channels), dtype=np.float32), rate)
+    encoder = modalities["imu"].encoder if "imu" in modalities else None
+    takes = getattr(getattr(encoder, "reader", encoder), "takes", None)  # ImageBind's is of its reader
+    if isinstance(takes, Sensors):
+        media["imu"] = (np.zeros((round(10 * takes.rate), len(takes.channels)), dtype=np.float32), takes.rate)
     return {name: Part(name, media=media[name]) for name in modalities if name in media}
 
 
@@ -109,6 +110,8 @@ def exportability(composition: Composition) -> tuple[bool, str]:
         return False, "the image encoder is not CLIP, the only one whose output LLaVA's class gives exactly"
     if image.encoder.tiles > 1:
         return False, "LLaVA's class takes one view of a picture, and no tiles"
+    if image.encoder.stretched:
+        return False, "LLaVA's class takes pictures of the encoder's own size"
     projector = image.projector
     if type(projector) is not MLP or len(projector.layers) != 2 or projector.stack != 1 or projector.normed:
         return False, "LLaVA's projector is an MLP of two layers, without norm or stacking"

@@ -15,7 +15,8 @@ from polymodal.errors import RecipeError
 
 @cache
 def known() -> dict[str, dict[str, Any]]:
-    """{Hub id: transformers config} of the checkpoints that presets name."""
+    """{Hub id: transformers config} of the checkpoints that presets name, and {file: sizes} of what its authors released,
+    which is nothing where it is the encoder's own size."""
     return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
@@ -27,4 +28,5 @@ def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
     if recipe["path"] not in known():
         raise RecipeError(f"'{recipe['path']}': what this checkpoint is of is not written in {Path(__file__).stem}.yaml")
     options = {key: value for key, value in recipe.items() if key != "path"}
-    return {**options, "config": dict(known()[recipe["path"]])}
+    config = {"config": dict(known()[recipe["path"]])}
+    return {**options, "of": {**recipe["of"], **config}} if "of" in recipe else {**options, **config}

@@ -207,6 +207,12 @@ AUDIO: dict[str, tuple[str, dict[str, Any]]] = {
 }
 POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
+# By kind: encoders that read their authors' own files.
+RELEASED = {
+    "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
+    "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
+}
+
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
 CONFIGS: dict[str, dict[str, Any]] = {
     config["model_type"]: config
@@ -233,7 +239,7 @@ SIZES = {
 }
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
-    "resampler": {"heads": 2},
+    "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
     "upm": {"depth": 2, "heads": 3},
 }
@@ -244,6 +250,8 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     its `path`; otherwise what it says itself, whose `config` is kept but for sizes. `layers`: instead of two."""
     if recipe.get("kind") == "point-patches":
         return {**recipe, **POINTS}
+    if recipe.get("kind") in RELEASED:
+        return {**{key: value for key, value in recipe.items() if key != "path"}, "config": RELEASED[recipe["kind"]]}
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}
@@ -252,6 +260,8 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     said = recipe.get("config", {})
     small = CONFIGS[family or said["model_type"]]
     config = {**small, **{key: value for key, value in said.items() if key not in SIZES}}
+    if "size" in options:  # larger than its own, as it was
+        options["size"] = 2 * config["image_size"]
     if layers is not None:
         config["num_hidden_layers"] = layers
     return {**options, "config": config}
@@ -259,7 +269,19 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
 
 def projector(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe of a projector that is narrow inside and makes as many positions."""
-    return {**recipe, **PROJECTORS.get(recipe["kind"], {})}
+    small = PROJECTORS.get(recipe["kind"], {})
+    if recipe["kind"] == "resampler" and "hidden" not in recipe:  # as wide as the backbone
+        small = {"heads": 2}
+    return {**recipe, **small}
+
+
+def shared(recipe: dict[str, Any], backbone: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a part that inputs share, narrow inside. `backbone`: the tiny recipe of what it stands before."""
+    small = {"depth": 2, "heads": 3}
+    if recipe["kind"] == "p-former":  # its prompts are the backbone's embeddings
+        config = backbone["config"]
+        return {**recipe, **small, "hidden": 24, "width": config.get("word_embed_proj_dim") or config["hidden_size"]}
+    return {**recipe, **small, "width": 24}
 
 
 def save_tokenizer(folder: str | Path) -> str:

@@ -74,7 +74,8 @@ class Preset(BaseModel):
         if self.model is None:
             return ""
         backbone = self.model["backbone"]
-        ways = [f"{_named(part['encoder'])} → {part['projector']['kind']}" for part in self.model["inputs"].values()]
+        parts = [[_named(part["encoder"]), *_kinds(part)] for part in self.model["inputs"].values()]
+        ways = [" → ".join(names) for names in parts]
         return f"{'; '.join(ways)} → {_named(backbone)}"
 
     @property
@@ -127,6 +128,10 @@ def markdown() -> str:
 
 def _named(part: dict[str, Any]) -> str:
     return part.get("path") or part.get("config", {}).get("model_type") or part["kind"]
+
+
+def _kinds(part: dict[str, Any]) -> list[str]:
+    return [part[role]["kind"] for role in ("projector", "fusion") if role in part]
 
 
 def _number(paper: str) -> str:

@@ -14,14 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import nn
 
 from polymodal.content import assistant, text, user
 from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.config import ModelRecipe, model_recipe
 from polymodal.model.generation import Sampling
-from polymodal.model.modeling import compose
+from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.report import describe, prepared, samples
 from polymodal.model.sequence import collate
 from polymodal.parts import peft, tiny
@@ -49,16 +48,21 @@ def published(preset: Preset, tokenizer: str) -> ModelRecipe:
 
 def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     """The recipe at tiny width, with random weights. Parts, options, queries and patterns stay as they are, and so
-    do layers that a pattern names one by one."""
+    do layers that a pattern names one by one; a backbone is as deep as a fusion counts."""
     model, stages = recipe(preset)
     patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
 
-    def small(part: dict[str, Any], name: str) -> dict[str, Any]:
-        config = unfetched(part).get("config", {})
-        counted = any(re.match(rf"{re.escape(name)}.*layers\.[\d\[]", pattern) for pattern in patterns)
-        return tiny.part(part, config.get("model_type"), config["num_hidden_layers"] if counted else None)
+    def small(part: dict[str, Any], name: str, layers: int | None = None) -> dict[str, Any]:
+        said = unfetched(part)
+        config = said.get("of", said).get("config", {})
+        if any(re.match(rf"{re.escape(name)}.*layers\.[\d\[]", pattern) for pattern in patterns):
+            layers = config["num_hidden_layers"]
+        return tiny.part(part, config.get("model_type"), layers)
 
-    model.backbone = {**small(model.backbone, "backbone"), "tokenizer": tokenizer}
+    fusions = [each.fusion for each in model.inputs.values()]
+    deep = [fusion[key] for fusion in fusions for key in ("every", "layers") if key in fusion]
+    model.backbone = {**small(model.backbone, "backbone", max(deep, default=None)), "tokenizer": tokenizer}
+    model.shared = {name: tiny.shared(options, model.backbone) for name, options in model.shared.items()}
     for name, each in model.inputs.items():
         each.encoder = small(each.encoder, f"inputs.{name}.encoder")
         each.projector = tiny.projector(each.projector)
@@ -75,11 +79,12 @@ def composed_tiny(preset: Preset) -> Iterator[Composition]:
 @dataclass
 class Anatomy:
     """A preset at its own size. `report`: as `polymodal compose` gives it. `features`: {modality: (N, De)} that an encoder
-    makes of a sample. `width`: of the backbone. `learning`: of each stage, {part: {learning rate: parameters}}, where the
-    adapters of a part are `PART.peft`."""
+    makes of a sample. `projected`: how many the projector makes of them. `width`: of the backbone. `learning`: of each
+    stage, {part: {learning rate: parameters}}, where the adapters of a part are `PART.peft`."""
 
     report: dict[str, Any]
     features: dict[str, tuple[int, int]]
+    projected: dict[str, int]
     width: int
     stages: list[Stage]
     learning: list[dict[str, dict[float, int]]]
@@ -99,16 +104,17 @@ def anatomy(preset: Preset) -> Anatomy:
         with torch.device("meta"):
             composition = Composition(compose(model), model)
             rates = plan(composition.model, composition.recipe, stages)
-    features = {}
+    features, projected = {}, {}
     for name, part in samples(composition).items():
-        encoder = composition.model.modalities[name].encoder
-        features[name] = encoder.length(prepared(part, composition)), encoder.width
+        modality = composition.model.modalities[name]
+        features[name] = modality.encoder.length(prepared(part, composition)), modality.encoder.width
+        projected[name] = modality.projector.length(features[name][0])
     report = describe(composition, rates)
     learning = [_learning(composition.model, each) for each in rates]
-    return Anatomy(report, features, composition.model.backbone.width, stages, learning)
+    return Anatomy(report, features, projected, composition.model.backbone.width, stages, learning)
 
 
-def _learning(model: nn.Module, rates: Rates) -> dict[str, dict[float, int]]:
+def _learning(model: MultimodalLM, rates: Rates) -> dict[str, dict[float, int]]:
     """{part: {learning rate: how many parameters have it}} in one stage. The last pattern that matches decides."""
     adapters = peft.weights(model)
     patterns = {pattern: rate for pattern, rate in rates.items() if pattern not in adapters}
@@ -116,7 +122,7 @@ def _learning(model: nn.Module, rates: Rates) -> dict[str, dict[float, int]]:
     for name, parameter in peft.named_parameters(model).items():
         matching = [rate for pattern, rate in patterns.items() if fnmatchcase(name, pattern)]
         if name in rates or matching:
-            part = ".".join(name.split(".")[:3]) if name.startswith("inputs.") else "backbone"
+            part = next(part for part in model.parts if name.startswith(f"{part}."))
             rate = rates[name] if name in rates else matching[-1]
             out[part + (".peft" if name in adapters else "")][rate] += parameter.numel()
     return out

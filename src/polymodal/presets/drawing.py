@@ -55,7 +55,13 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
             _add(grid, f"{name} {role}", f"inputs.{name}.{role}", recipe, body)
             if role == "encoder":
                 grid.add_row(_wire(f"{n:,} features of {width:,}"))
-        grid.add_row(_wire(f"{body.report['positions'][name]:,} positions of {body.width:,}"))
+        positions = body.report["positions"][name]
+        if "fusion" in part:
+            grid.add_row(_wire(f"{body.projected[name]:,} features of {body.width:,}"))
+            _add(grid, f"{name} fusion", f"inputs.{name}.fusion", part["fusion"], body)
+        grid.add_row(_wire(f"{positions:,} position{'s' if positions != 1 else ''} of {body.width:,}"))
+    for name, recipe in model.get("shared", {}).items():
+        _add(grid, f"shared {name}", f"shared.{name}", recipe, body)
     _add(grid, "backbone", "backbone", model["backbone"], body)
     grid.add_row(_wire("text"))
     return grid

@@ -22,8 +22,9 @@ from polymodal.parts.encoders.imagebind_network import FRAMES, PICTURE, SERIES
 from polymodal.parts.encoders.sensors import Sensors
 from polymodal.parts.encoders.shading import Shading
 
-MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1, 1)  # of CLIP's pictures
-STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1, 1)
+# On the CPU also where the model that first asks for them is looked at on no device.
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073], device="cpu").view(3, 1, 1, 1)  # of CLIP's pictures
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711], device="cpu").view(3, 1, 1, 1)
 CLIP = 2.0  # seconds of a view of a film or a recording
 LOUDNESS = -4.268, 9.138  # mean and deviation of AudioSet's filter banks
 FARTHEST, DISPARITY = 75.0, (0.0418, 0.0295)  # pixels of disparity, and of its share of them mean and deviation
