@@ -21,6 +21,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "prefix": {"kind": "prefix", "tokens": 3, "hidden": 10},
     "pyramid": {"kind": "pyramid", "tokens": 2, "cells": 4, "hidden": 10},
     "temporal": {"kind": "temporal", "cells": 2, "tokens": 2, "frames": 5, "hidden": 10},
+    "spatio-temporal-pooling": {"kind": "spatio-temporal-pooling", "cells": 2},
     "tags": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 2, "tokens": 3, "rank": 4},
     "tags, at": {"kind": "tags", "names": ["cat", "", "red fox"], "top": 1, "tokens": 3, "rank": 4, "at": [0, 2]},
     "tags, of a clip": {"kind": "tags", "names": ["up", "down"], "top": 2, "tokens": 2, "rank": 4, "clip": 6},
@@ -34,6 +35,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "resampler": {"kind": "resampler", "latents": 5, "heads": 2},
     "resampler, of its own width": {"kind": "resampler", "latents": 4, "hidden": 10, "heads": 2},
     "resampler-2d": {"kind": "resampler-2d", "queries": 3, "heads": 2},
+    "visual-abstractor": {"kind": "visual-abstractor", "queries": 4, "depth": 2, "hidden": 10, "heads": 2, "inner": 14},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
     "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},
 }
@@ -56,7 +58,7 @@ def make(name: str) -> InputProjector:
 def lengths(name: str) -> list[int]:
     if name == "pyramid":
         return [1, 5, 10, 15, 1, 20]
-    if name == "temporal":
+    if name in ("temporal", "spatio-temporal-pooling"):
         return [2, 4, 10, 6, 2, 8]
     if name == "tags, at":
         return list(range(3, 61))
@@ -326,6 +328,19 @@ def test_parts_that_look_alike_are_told_apart_by_their_place():
     torch.nn.init.normal_(projector.place)
     (rows,) = projector(Features([torch.ones(5, IN)]))
     assert not torch.allclose(rows[2], rows[3])
+
+
+def test_a_clip_is_the_mean_of_each_frame_and_then_of_each_place():
+    projector = make("spatio-temporal-pooling")
+    clip = items("spatio-temporal-pooling")[2]  # 5 frames of 2
+    frames, places = clip.view(5, 2, IN).mean(1), clip.view(5, 2, IN).mean(0)
+    with torch.no_grad():
+        (out,) = projector(Features([clip]))
+        assert torch.allclose(out, projector.leave(torch.cat([frames, places])), atol=1e-6)
+    assert build("projector", INPUT_PROJECTORS, {"kind": "spatio-temporal-pooling"}, IN, OUT).length(25600) == 356
+    for n in (0, 7):
+        with pytest.raises(RecipeError, match=f"{n} features are no frames of 2; set its 'cells'"):
+            projector.length(n)
 
 
 def test_tags_say_the_likeliest_names_and_never_a_blank_one():

@@ -242,6 +242,8 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
     "upm": {"depth": 2, "heads": 3},
+    "visual-abstractor": {"depth": 2, "hidden": 24, "heads": 3, "inner": 32},
+    "spatio-temporal-pooling": {"cells": 16},  # of a picture of 4 x 4 patches
 }
 
 

@@ -32,8 +32,8 @@ _OF = {
 
 def draw(preset: Preset, body: Anatomy | None) -> Group:
     """A preset for people. `body`: what it is made of, None if it is not there yet."""
-    pictures: list[RenderableType] = [] if body is None else [_pipeline(preset, body), _stages(body)]
-    return Group(*_title(preset), *pictures, *_notes(preset))
+    inside: list[RenderableType] = [] if body is None else [_pipeline(preset, body), _stages(body)]
+    return Group(*_title(preset), *inside, *_notes(preset))
 
 
 def _title(preset: Preset) -> list[RenderableType]:
@@ -54,7 +54,7 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
         for role, recipe in (("encoder", part["encoder"]), ("projector", part["projector"])):
             _add(grid, f"{name} {role}", f"inputs.{name}.{role}", recipe, body)
             if role == "encoder":
-                grid.add_row(_wire(f"{n:,} features of {width:,}"))
+                grid.add_row(_wire(f"{n:,} feature{'s' if n != 1 else ''} of {width:,}"))
         positions = body.report["positions"][name]
         if "fusion" in part:
             grid.add_row(_wire(f"{body.projected[name]:,} features of {body.width:,}"))
@@ -70,7 +70,7 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
 def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anatomy) -> None:
     """A part in its frame, and in each stage whether it learns."""
     config = recipe.get("config", {})
-    options = [f"{key} {value}" for key, value in recipe.items() if key not in ("kind", "path", "config", "tokenizer")]
+    options = _said({key: value for key, value in recipe.items() if key not in ("kind", "path", "config", "tokenizer")})
     size = f"{_count(body.size(part))} parameters"
     if title == "backbone" and "config" in recipe and "vocab_size" not in config:
         size += " and its vocabulary"  # as large as its tokenizer, which is not fetched
@@ -78,6 +78,12 @@ def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anato
     inside = Text("\n").join([Text(first, "bold"), Text(", ".join([*options, size]))])
     frame = Panel(inside, title=title, title_align="left", box=box.ROUNDED, width=_BOX, padding=(0, 1))
     grid.add_row(frame, *(_learns(stage, part, body) for stage in body.learning))
+
+
+def _said(options: dict[str, Any]) -> list[str]:
+    """Each option in words, those of a part inside another beside it."""
+    inner = {key: " ".join(_said(value)) if isinstance(value, dict) else value for key, value in options.items()}
+    return [f"{key} {' '.join(map(str, value)) if isinstance(value, list) else value}" for key, value in inner.items()]
 
 
 def _learns(stage: dict[str, dict[float, int]], part: str, body: Anatomy) -> Text:

@@ -145,6 +145,28 @@ def test_a_folder_saved_by_transformers_gives_the_same_features(name, tmp_path):
     check_options_rebuild(again, "vision", PICTURES)
 
 
+LARGER = {name: 2 * config["image_size"] for name, config in ENCODERS.items() if name not in ("siglip2", "aimv2")}
+LARGER = {name: size for name, size in LARGER.items() if not name.startswith(("sam", "internvl"))}
+
+
+@pytest.mark.parametrize("name", LARGER)
+def test_a_larger_picture_has_four_times_the_patches(name):
+    small, large = (make("vision", config=dict(ENCODERS[name]), size=size) for size in (None, LARGER[name]))
+    inputs = [encoder.prepare(PICTURES[0]) for encoder in (small, large)]
+    assert large.length(inputs[1]) == 4 * small.length(inputs[0])
+    check_lengths_and_neighbours(large, PICTURES)
+    check_options_rebuild(large, "vision", PICTURES)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [("clip", 50, "50 pixels are no whole patches of 7"), ("aimv2", 56, "takes pictures of its own size only")],
+)
+def test_a_size_that_an_encoder_cannot_have_is_refused(name, size, said):
+    with pytest.raises(RecipeError, match=said):
+        make("vision", config=dict(ENCODERS[name]), size=size)
+
+
 @pytest.fixture
 def clip_folder(tmp_path):
     whole = _whole("clip")

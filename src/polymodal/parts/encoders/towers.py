@@ -3,12 +3,16 @@ config stands for, and refuses what it does not have."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from polymodal.errors import RecipeError
 
 # model_type -> class, where AutoModel does not know the vision tower alone
 _CLASSES = {"blip_2_vision_model": "Blip2VisionModel"}
+
+_STRETCHES = "interpolate_pos_encoding"
+_ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit", "convnext")  # without being told
 
 
 def network(config: Any) -> Any:
@@ -34,6 +38,21 @@ def size(config: Any, layer: int | None, tiles: int) -> int:
     if tiles > 1 and (not square or kind == "siglip2_vision_model"):
         raise RecipeError(f"encoder 'vision', option 'tiles': a '{kind}' takes pictures of any shape; use 1")
     return side if isinstance(side, int) else side[0]
+
+
+def resize(config: Any, processor: Any, side: int, stride: int, reads: Collection[str]) -> dict[str, bool]:
+    """Have `processor` make pictures of `side` x `side` pixels. What the network, whose `forward` `reads` these, must be
+    told of it. Raises `RecipeError` for a side that is no whole number of patches, and for a network of one size."""
+    kind = config.model_type
+    if side % stride:
+        raise RecipeError(f"encoder 'vision', option 'size': {side} pixels are no whole patches of {stride}")
+    if _STRETCHES not in reads and kind not in _ANY_SIZE:
+        raise RecipeError(f"encoder 'vision', option 'size': a '{kind}' takes pictures of its own size only")
+    square = {"height": side, "width": side}
+    processor.size = {"shortest_edge": side} if "shortest_edge" in processor.size else square
+    if getattr(processor, "crop_size", None) is not None:
+        processor.crop_size = square
+    return {_STRETCHES: True} if _STRETCHES in reads else {}
 
 
 def processor(config: Any, saved: dict[str, Any] | None) -> Any:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import inspect
 from math import prod
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
@@ -23,7 +24,8 @@ class TransformersVision(Encoder):
     """`path` (Hub id, folder, `asset:`) or `config` (a dict with `model_type`, random weights). Preprocessing is the
     checkpoint's own image processor, saved with it; a random encoder squashes to its image size and scales to -1..1.
     `layer`: which state is read, counted from the end; LLaVA takes -2, what the last layer is given. `tiles: n` > 1 adds
-    n x n tiles of the picture to the whole of it, each a picture to the encoder."""
+    n x n tiles of the picture to the whole of it, each a picture to the encoder. `size`: the side of its pictures in pixels
+    if not its own; where patches stand is interpolated."""
 
     modality = "image"
 
@@ -34,6 +36,7 @@ class TransformersVision(Encoder):
         preprocessor: dict[str, Any] | None = None,
         layer: int | None = None,
         tiles: Tiles = 1,
+        size: Annotated[int, Field(ge=1)] | None = None,
     ) -> None:
         super().__init__()
         import transformers
@@ -56,11 +59,14 @@ class TransformersVision(Encoder):
         self.reads = frozenset(
             inspect.signature(self.network.forward).parameters
         )  # SAM's processor also says what it resized
-        self.layer, self.tiles, self.size = layer, tiles, towers.size(vision, layer, tiles)
-        options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
-        self.options = options | {"layer": layer, "tiles": tiles}
+        self.layer, self.tiles, self.size = layer, tiles, size or towers.size(vision, layer, tiles)
         patch = vision.patch_size[0] if isinstance(vision.patch_size, (list, tuple)) else vision.patch_size
         self.stride = patch * 2 ** (len(getattr(vision, "depths", [0])) - 1)  # Swin and ConvNeXt halve between stages
+        self.stretched: dict[str, bool] = {}
+        if size is not None:
+            self.stretched = towers.resize(vision, self.processor, size, self.stride, self.reads)
+        options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
+        self.options = options | {"layer": layer, "tiles": tiles, "size": size}
 
     def prepare(self, media: Any) -> Inputs:
         """A `PIL.Image` -> the image processor's tensors, with one leading dimension, of views, if there are tiles."""
@@ -78,7 +84,7 @@ class TransformersVision(Encoder):
         def run(batch: Inputs) -> list[Tensor]:
             if self.masked:  # MAE takes its patches in the order of random numbers: these keep them where they are
                 batch = {**batch, "noise": self._order(batch)}
-            states = self.network(**batch, output_hidden_states=self.layer is not None)
+            states = self.network(**batch, **self.stretched, output_hidden_states=self.layer is not None)
             out = states.last_hidden_state if self.layer is None else states.hidden_states[self.layer]
             if out.ndim == 4:  # ConvNeXt and SAM: [B, De, h, w]
                 out = out.flatten(2).transpose(1, 2)

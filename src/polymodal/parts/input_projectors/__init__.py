@@ -6,6 +6,7 @@ INPUT_PROJECTORS = {
     "prefix": "polymodal.parts.input_projectors.prefix.Prefix",
     "pyramid": "polymodal.parts.input_projectors.pyramid.Pyramid",
     "temporal": "polymodal.parts.input_projectors.temporal.Temporal",
+    "spatio-temporal-pooling": "polymodal.parts.input_projectors.spatio_temporal_pooling.SpatioTemporalPooling",
     "tags": "polymodal.parts.input_projectors.tags.Tags",
     "posteriors": "polymodal.parts.input_projectors.posteriors.Posteriors",
     "branches": "polymodal.parts.input_projectors.branches.Branches",
@@ -15,5 +16,6 @@ INPUT_PROJECTORS = {
     "upm": "polymodal.parts.input_projectors.upm.UPM",
     "resampler": "polymodal.parts.input_projectors.resampler.PerceiverResampler",
     "resampler-2d": "polymodal.parts.input_projectors.resampler_2d.Resampler2D",
+    "visual-abstractor": "polymodal.parts.input_projectors.visual_abstractor.VisualAbstractor",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
 }
