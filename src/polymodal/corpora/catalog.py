@@ -231,7 +231,7 @@ CORPORA = {
         moving_stickers.jobs,
         moving_stickers.VERSION,
         moving_stickers.SEED,
-        tier="S",
+        tier="M",
     ),
     "gcompris": Corpus(
         "Drawings, photographs and recordings of a school game, with names; paragraphs about animals and monuments",
