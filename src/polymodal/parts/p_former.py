@@ -5,6 +5,8 @@ here it reads the backbone's embeddings and was not."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +36,13 @@ class PFormer(nn.Module):
 
         if hidden % heads:
             raise RecipeError(f"p-former: 'heads' must divide 'hidden', and {heads} does not divide {hidden}")
-        sizes = {"hidden_size": hidden, "num_hidden_layers": depth, "num_attention_heads": heads}
+        sizes: dict[str, Any] = {"hidden_size": hidden, "num_hidden_layers": depth, "num_attention_heads": heads}
         self.width, self.queries, self.mask = width, queries, mask
         self.enter = nn.Linear(width, hidden)
         self.whole = nn.Parameter(torch.randn(1, hidden) * 0.02)  # stands first, and is what is read
         self.blank = nn.Parameter(torch.randn(hidden) * 0.02)
         self.bert = BertModel(BertConfig(**sizes, intermediate_size=4 * hidden, vocab_size=1), add_pooling_layer=False)
-        self.bert.embeddings.word_embeddings = None  # it is given embeddings
+        self.bert.embeddings.word_embeddings = None  # type: ignore[assignment]  # it is given embeddings
         self.spread = nn.Linear(hidden, queries * hidden)
         self.leave = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, width))
 
