@@ -16,8 +16,8 @@ from polymodal.model.generation import Sampling
 from polymodal.model.sequence import collate, latest
 from polymodal.parts.fusion.adaption_prompts import FAMILIES as FAMILIES_OF_PROMPTS
 from polymodal.parts.fusion.attention import Media
+from polymodal.parts.tiny import FAMILIES
 from tests.conftest import T5, picture, sound
-from tests.parts.families import FAMILIES
 
 GATED = {"kind": "gated-cross-attention", "every": 1, "heads": 2, "head_width": 8}
 PROMPTS = {"kind": "adaption-prompts", "length": 5}
