@@ -168,6 +168,13 @@ def test_a_model_without_inputs_is_described_too(tiny_recipe):
     table(report)
 
 
+def test_pictures_of_another_size_are_not_called_exportable(tiny_recipe):
+    part = {"encoder": {"kind": "vision", "config": dict(CLIP), "size": 56}, "projector": {"kind": "mlp"}}
+    exportable, reason = exportability(Composition.from_recipe(tiny_recipe(image=part)))
+    assert not exportable
+    assert "own size" in reason
+
+
 def test_tiles_are_not_called_exportable(tiny_recipe):
     part = {"encoder": {"kind": "vision", "config": dict(CLIP), "tiles": 2}, "projector": {"kind": "mlp"}}
     possible, reason = exportability(Composition.from_recipe(tiny_recipe(image=part)))

@@ -193,6 +193,23 @@ def test_the_picture_shows_parts_positions_what_learns_in_each_stage_and_what_di
     assert "arXiv:2310.03744" in out
 
 
+@pytest.mark.parametrize(
+    ("name", "shows"),
+    [
+        ("otter", ("image fusion", "64 features of 4,096", "1 position of 4,096")),
+        ("dlp", ("shared prompts", "width 2560, queries 32")),
+        ("onellm", ("shared experts", "of kind vision", "a depth map")),
+        ("pandagpt", ("input unit metres", "10 s of sensors", "1 feature of 1,024")),
+    ],
+)
+def test_the_picture_shows_fusion_what_is_shared_and_parts_inside_parts(name, shows, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "130")
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", name)
+    assert code == 0
+    told = " ".join(out.replace("│", " ").split())
+    assert all(part in told for part in shows)
+
+
 def test_the_picture_of_a_system_that_is_not_there_says_what_is_missing(monkeypatch, capsys):
     code, out, _ = run_command(monkeypatch, capsys, "presets", "show", "cogvlm")
     assert code == 0
