@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from polymodal.corpora import QA, Item
@@ -121,3 +122,55 @@ def test_a_source_without_any_recorded_question_is_refused(corpora, monkeypatch)
         spoken(split="val")
     with pytest.raises(DataError, match="no question of its source is recorded in the corpus 'voices'"):
         spoken(of={"kind": "corpus", "corpus": "scenes", "where": {"id": ["one"]}})
+
+
+def joined(**options):
+    repeat = [{"ask": "Repeat.", "answer": "{text}"}]
+    return build_source(
+        "x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "spoken", "templates": repeat}, **options}
+    )
+
+
+@pytest.fixture
+def recordings(corpora, monkeypatch):
+    """A corpus of three recordings, of 1, 2 and 3 tenths of a second, each as loud as it is long."""
+    from polymodal import corpora as built
+
+    class Recording(built.Item):
+        def read(self):
+            seconds = int(self.id) / 10
+            return (np.full(int(seconds * 16000), seconds, np.float32), 16000)
+
+    common = {"modality": "audio", "caption": "", "concept": "c", "split": "train", "concept_split": "train"}
+    named = {"group": "", "source": "s", "vendor": "v", "licence": "l"}
+    items = [Recording(id=str(n), file=f"{n}.wav", text=f"Take {n}.", **common, **named) for n in (1, 2, 3)]
+    monkeypatch.setattr(built, "read", lambda name: items)
+
+
+def test_joined_recordings_are_all_heard_and_all_answered_in_their_order(recordings):
+    source, counts = joined(most=3, pause=0.2), set()
+    for seed in range(20):
+        sample = source.sample(1, random.Random(seed))
+        assert shape(sample) == [("user", ["audio", "text"]), ("assistant", ["text"])]
+        samples, rate = sample.messages[0].parts[0].media
+        said = [int(word[:-1]) for word in sample.messages[1].parts[0].text.split()[1::2]]
+        loud = samples[samples > 0]
+        turns = [loud[0], *loud[1:][np.diff(loud) != 0]]
+        assert len(loud) == sum(said) * rate // 10
+        assert np.allclose(turns, [n / 10 for i, n in enumerate(said) if i == 0 or n != said[i - 1]])
+        assert len(samples) - len(loud) <= 0.2 * rate * (len(said) - 1)
+        assert said[0] == 2
+        counts.add(len(said))
+    assert counts == {2, 3}
+
+
+def test_the_same_place_gives_the_same_joined_recording(recordings):
+    one, two = (joined().sample(0, random.Random(3)) for _ in range(2))
+    assert one.messages[1] == two.messages[1]
+    assert np.array_equal(one.messages[0].parts[0].media[0], two.messages[0].parts[0].media[0])
+
+
+def test_what_is_no_recording_is_not_joined(corpora):
+    source = build_source("x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "scenes"}})
+    with pytest.raises(DataError, match="'joined'.*is not a question about one recording"):
+        source.sample(0, random.Random(0))

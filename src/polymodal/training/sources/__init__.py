@@ -12,6 +12,7 @@ from polymodal.training.sources.corpus import CorpusSource
 from polymodal.training.sources.dialogues import LlavaSource, ShareGPTSource
 from polymodal.training.sources.huggingface import DatasetsSource
 from polymodal.training.sources.interleaved import InterleavedSource
+from polymodal.training.sources.joined import JoinedSource
 from polymodal.training.sources.messages import MessagesSource
 from polymodal.training.sources.spoken import SpokenSource
 from polymodal.training.sources.webdataset import WebDatasetSource
@@ -26,6 +27,7 @@ SOURCES = {
     "webdataset": WebDatasetSource,
     "corpus": CorpusSource,
     "spoken": SpokenSource,
+    "joined": JoinedSource,
     "class-features": ClassFeaturesSource,
 }
 

@@ -1,0 +1,60 @@
+"""Joined recordings: several of another source's, one after the other. Decides that what is asked of one is asked of all.
+
+Who learns from recordings of one sentence each stops after the first of several (docs/log.md, nano v1). Here the sounds of
+two or more samples become one, with a pause in between, and their answers one answer.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from polymodal.content import Part, assistant, user
+from polymodal.errors import DataError
+from polymodal.training.data import Sample
+
+RATE = 16_000  # Hz
+Count = Annotated[int, Field(ge=2)]
+Seconds = Annotated[float, Field(ge=0, le=10)]
+
+
+class JoinedSource:
+    """2 to `most` samples of the source described by the recipe `of`, drawn at random, as one: a question about one
+    recording and its answer. The question is the first one's; between recordings there are 0 to `pause` seconds of silence.
+    Raises `DataError` for a sample that is anything else."""
+
+    def __init__(self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8) -> None:
+        from polymodal.training.sources import build_source
+
+        self.inner, self.most, self.pause = build_source("joined.of", of), most, pause
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def sample(self, index: int, rng: random.Random) -> Sample:
+        import numpy as np
+
+        from polymodal.media import load
+
+        others = [rng.randrange(len(self)) for _ in range(rng.randint(2, self.most) - 1)]
+        parts = [self._one(self.inner.sample(i, rng)) for i in (index, *others)]
+        sounds = [load(parts[0][0])]
+        for sound, _, _ in parts[1:]:
+            sounds += [np.zeros(round(rng.uniform(0, self.pause) * RATE), np.float32), load(sound)]
+        heard = Part("audio", media=(np.concatenate(sounds), RATE))
+        answer = " ".join(answer for _, _, answer in parts)
+        name = self.inner.sample(index, random.Random(0)).name
+        return Sample([user(heard, *parts[0][1]), assistant(answer)], f"{name} and {len(others)} more")
+
+    @staticmethod
+    def _one(sample: Sample) -> tuple[Part, list[Part], str]:
+        """The recording, the question and the answer of a sample that has one of each."""
+        if len(sample.messages) == 2:
+            asked, answered = sample.messages
+            sounds = [part for part in asked.parts if part.type == "audio"]
+            rest = [part for part in asked.parts if part.type == "text"]
+            if len(sounds) == 1 and len(sounds) + len(rest) == len(asked.parts):
+                return sounds[0], rest, "".join(part.text or "" for part in answered.parts)
+        raise DataError(f"data of kind 'joined': {sample.name} is not a question about one recording and its answer")
