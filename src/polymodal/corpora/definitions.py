@@ -16,13 +16,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from polymodal.corpora import emoji, furniture, gcide, knowledge, stamps, wordnet
 from polymodal.corpora.building import Job
-from polymodal.corpora.concepts import concept, split_of
-from polymodal.corpora.items import QA, Item
+from polymodal.corpora.concepts import concept
+from polymodal.corpora.items import QA
 from polymodal.errors import DataError
 
 VERSION = 1
@@ -131,27 +130,7 @@ def _shown(folders: Mapping[str, Path]) -> Iterator[tuple[str, Sequence[int]]]:
 
 
 def _job(name: str, definition: str) -> Job:
-    key = concept(name)
-    split = split_of(key)
-    place = f"gcide/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
-    passage = f"{name}: {definition}"
     first = _SENTENCE.match(definition)
-    item = Item(
-        id=place,
-        modality="text",
-        file=f"{place}.txt",
-        caption=name,
-        concept=key,
-        source="definitions",
-        vendor="gcide",
-        licence=LICENCE,
-        split=split,
-        concept_split=split,
-        text=passage,
-        questions=[QA(ask=f'Define "{name}".', answer=first[0] if first else definition, type="definition")],
-    )
-    return Job([item], partial(_one, passage))
-
-
-def _one(passage: str) -> Iterator[bytes]:
-    yield passage.encode()
+    asked = QA(ask=f'Define "{name}".', answer=first[0] if first else definition, type="definition")
+    about = {"source": "definitions", "vendor": "gcide", "licence": LICENCE}
+    return knowledge.passage("gcide", name, f"{name}: {definition}", [asked], **about)

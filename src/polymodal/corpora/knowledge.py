@@ -74,7 +74,8 @@ def _things(emojibase: Path, home: Path) -> Iterator[Job]:
             counted = entry["group"] not in _UNCOUNTED and singular(name) == name and name[0].islower()
             ask = f"What is {with_article(name)}?" if counted else f'What does "{name}" mean?'
             asked = QA(ask=ask, answer=_sentence(meant.gloss), type="gloss")
-            yield _job("things", "wordnet", "WordNet-3.0", name, f"{name}: {meant.gloss}.", [asked])
+            about = {"group": "things", "source": "knowledge", "vendor": "wordnet", "licence": "WordNet-3.0"}
+            yield passage("things", name, f"{name}: {meant.gloss}.", [asked], **about)
 
 
 def senses_of(home: Path) -> dict[str, list[Sense]]:
@@ -128,7 +129,8 @@ def _countries(home: Path) -> Iterator[Job]:
             if answer:
                 asked.append(QA(ask=ask, answer=_sentence(answer), type=type))
                 told.append(f"{type.capitalize()}: {answer}.")
-        yield _job("countries", "factbook", "public domain", name, " ".join(told), asked)
+        about = {"group": "countries", "source": "knowledge", "vendor": "factbook", "licence": "public domain"}
+        yield passage("countries", name, " ".join(told), asked, **about)
 
 
 def _fact(page: dict[str, Any], *path: str) -> str | None:
@@ -155,27 +157,15 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _job(kind: str, vendor: str, licence: str, name: str, passage: str, questions: list[QA]) -> Job:
+def passage(folder: str, name: str, text: str, questions: list[QA], **about: str) -> Job:
+    """A text about one thing, split by the thing. `about`: the item's `source`, `vendor`, `licence` and so on."""
     key = concept(name)
     split = split_of(key)
-    place = f"{kind}/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
-    item = Item(
-        id=place,
-        modality="text",
-        file=f"{place}.txt",
-        caption=name,
-        concept=key,
-        group=kind,
-        source="knowledge",
-        vendor=vendor,
-        licence=licence,
-        split=split,
-        concept_split=split,
-        text=passage,
-        questions=questions,
-    )
-    return Job([item], partial(_one, passage))
+    place = f"{folder}/{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}"
+    fields: dict[str, Any] = {**about, "split": split, "concept_split": split, "text": text, "questions": questions}
+    item = Item(id=place, modality="text", file=f"{place}.txt", caption=name, concept=key, **fields)
+    return Job([item], partial(_one, text))
 
 
-def _one(passage: str) -> Iterator[bytes]:
-    yield passage.encode()
+def _one(text: str) -> Iterator[bytes]:
+    yield text.encode()
