@@ -136,7 +136,7 @@ def share(hits: int, n: int) -> dict[str, Any]:
 def whole(tags: Tags, features: list[Tensor]) -> list[Tensor]:
     """The mean feature of all items, in place of each: what a blind model is given."""
     read = torch.stack([tags.read(rows) for rows in features]).mean(0)
-    return [read.unflatten(0, (-1, features[0].shape[-1]))] * len(features)
+    return [read.reshape(-1, features[0].shape[-1])] * len(features)
 
 
 def turned(cloud: np.ndarray, rng: np.random.Generator, upright: bool) -> np.ndarray:

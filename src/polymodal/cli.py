@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from polymodal.cli_assets import app as assets_app
+from polymodal.cli_console import console, quiet
 from polymodal.cli_corpus import app as corpus_app
 from polymodal.cli_parts import app as parts_app
 from polymodal.cli_presets import app as presets_app
@@ -103,7 +104,7 @@ def compose(
     from polymodal.model.report import describe, table
     from polymodal.training.stage import plan, read_stages
 
-    _quiet()
+    quiet()
     data = read_yaml(recipe, overrides or ())
     composition = Composition.from_recipe(model_recipe(data, str(recipe)))
     trains = plan(composition.model, composition.recipe, read_stages(data, str(recipe)))
@@ -111,7 +112,7 @@ def compose(
     if json:
         typer.echo(encoder.dumps(report))
     else:
-        _console().print(table(report))
+        console().print(table(report))
 
 
 @app.command()
@@ -140,7 +141,7 @@ def check(
     """
     from polymodal.cli_check import Options, check_data, check_recipe, rows_of
 
-    _quiet()
+    quiet()
     options = Options(rows_of(rows), errors, fast, time, rate, json)
     if Path(data).suffix in (".yaml", ".yml"):
         check_recipe(Path(data), settings or (), options)
@@ -166,7 +167,7 @@ def train(
     """
     from polymodal import cli_train
 
-    _quiet()
+    quiet()
     (cli_train.fill_cache if fill_cache else cli_train.run)(recipe, overrides or ())
 
 
@@ -200,7 +201,7 @@ def _load(model: str, threads: int | None):
 
     import polymodal
 
-    _quiet()
+    quiet()
     if threads is not None:
         torch.set_num_threads(threads)
     return polymodal.load(model)
@@ -210,20 +211,6 @@ def _sampling(max_new_tokens: int, temperature: float, seed: int | None):
     from polymodal.model.generation import Sampling
 
     return Sampling(max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-
-
-def _quiet() -> None:
-    """Other libraries' bars and advice are not about the user's question."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-
-
-def _console():
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 def _write(text: str) -> None:

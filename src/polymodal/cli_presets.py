@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from polymodal.cli_console import console, quiet
+
 app = typer.Typer(name="presets", help="Published systems as recipes.", no_args_is_help=True, rich_markup_mode="markdown")
 Name = Annotated[str, typer.Argument(help="A preset, as `polymodal presets list` calls it.")]
 
@@ -34,7 +36,6 @@ def list_presets(
     if markdown:
         typer.echo(presets.markdown(), nl=False)
         return
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal.presets.drawing import COLOURS
@@ -46,7 +47,7 @@ def list_presets(
         says = preset.pipeline if preset.state != "not yet" else f"missing: {', '.join(preset.lacks)}"
         state = f"[{COLOURS[preset.state]}]{preset.state}[/]"
         table.add_row(preset.id, str(preset.about.year), ", ".join(preset.about.takes), state, says)
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 @app.command()
@@ -67,7 +68,6 @@ def show(
     if recipe:
         typer.echo(presets.file(name).read_text(encoding="utf-8"), nl=False)
         return
-    from rich.console import Console
 
     from polymodal.presets.drawing import draw
 
@@ -75,9 +75,9 @@ def show(
     if preset.model is not None:
         from polymodal.presets.composing import anatomy
 
-        _quiet()
+        quiet()
         body = anatomy(preset)
-    Console(highlight=False).print(draw(preset, body))
+    console().print(draw(preset, body))
 
 
 @app.command()
@@ -90,7 +90,6 @@ def compose(
 
     Example: `polymodal presets compose minigpt-4 --tiny`
     """
-    from rich.console import Console
     from rich.table import Table
 
     from polymodal import presets
@@ -99,13 +98,13 @@ def compose(
     from polymodal.presets import composing
     from polymodal.training.stage import plan
 
-    _quiet()
+    quiet()
     preset = presets.load(name)
     model, stages = composing.recipe(preset)
-    console = Console(highlight=False)
+    terminal = console()
     if not tiny:
         composition = Composition.from_recipe(model)
-        console.print(table(describe(composition, plan(composition.model, composition.recipe, stages))))
+        terminal.print(table(describe(composition, plan(composition.model, composition.recipe, stages))))
         return
     with composing.composed_tiny(preset) as composition:
         steps = Table(box=None, header_style="bold", pad_edge=False)
@@ -113,13 +112,5 @@ def compose(
         steps.add_column("shape")
         for step, shape in composing.walk(composition):
             steps.add_row(step, shape.replace("[", r"\["))
-        console.print(steps)
-        console.print(table(describe(composition, plan(composition.model, composition.recipe, stages))))
-
-
-def _quiet() -> None:
-    """Other libraries' bars and advice are not about the user's question."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+        terminal.print(steps)
+        terminal.print(table(describe(composition, plan(composition.model, composition.recipe, stages))))

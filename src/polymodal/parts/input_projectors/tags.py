@@ -84,7 +84,7 @@ class Tags(InputProjector):
             raise RecipeError(f"projector 'tags': {wanted}, but an item has {n} features")
         return len(self.at) * self.top * self.tokens
 
-    def _read(self, rows: Tensor) -> Tensor:
+    def read(self, rows: Tensor) -> Tensor:
         """The features [N, De] of an item -> what its names are told by, [A, De]."""
         if self.clip:
             return rows[None]
@@ -94,7 +94,7 @@ class Tags(InputProjector):
 
     def scores(self, features: Features) -> Tensor:
         """Logits [M * A, names] of the A features of each item that are named; of a whole or a clip A is 1."""
-        x = torch.cat([self._read(rows) for rows in features.tokens])  # [M * A, De], of clips [M, N, De]
+        x = torch.cat([self.read(rows) for rows in features.tokens])  # [M * A, De], of clips [M, N, De]
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
         return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
 

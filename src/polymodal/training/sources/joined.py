@@ -39,14 +39,14 @@ class JoinedSource:
         from polymodal.media import load
 
         others = [rng.randrange(len(self)) for _ in range(rng.randint(2, self.most) - 1)]
-        parts = [self._one(self.inner.sample(i, rng)) for i in (index, *others)]
+        samples = [self.inner.sample(i, rng) for i in (index, *others)]
+        parts = [self._one(sample) for sample in samples]
         sounds = [load(parts[0][0])]
         for sound, _, _ in parts[1:]:
             sounds += [np.zeros(round(rng.uniform(0, self.pause) * RATE), np.float32), load(sound)]
         heard = Part("audio", media=(np.concatenate(sounds), RATE))
         answer = " ".join(answer for _, _, answer in parts)
-        name = self.inner.sample(index, random.Random(0)).name
-        return Sample([user(heard, *parts[0][1]), assistant(answer)], f"{name} and {len(others)} more")
+        return Sample([user(heard, *parts[0][1]), assistant(answer)], f"{samples[0].name} and {len(others)} more")
 
     @staticmethod
     def _one(sample: Sample) -> tuple[Part, list[Part], str]:
