@@ -48,6 +48,7 @@ corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v1-pt.yaml
 	$(BIN)/polymodal train recipes/nano/v1-sft.yaml
+	$(BIN)/polymodal train recipes/nano/v1-repeat.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -170,6 +170,14 @@ def test_the_same_place_gives_the_same_joined_recording(recordings):
     assert np.array_equal(one.messages[0].parts[0].media[0], two.messages[0].parts[0].media[0])
 
 
+def test_what_is_joined_again_was_heard_before(recordings):
+    texts = [joined(most=3, again=1.0).sample(1, random.Random(seed)).messages[1].parts[0].text for seed in range(10)]
+    assert set(texts) == {"Take 2. Take 2.", "Take 2. Take 2. Take 2."}
+    some = {joined(most=4, again=0.5).sample(1, random.Random(seed)).messages[1].parts[0].text for seed in range(40)}
+    assert any(len(set(text.split("Take"))) < text.count("Take") + 1 for text in some)  # some of it was
+    assert any(len(set(text.split("Take"))) > 2 for text in some)  # and some was not
+
+
 def test_what_is_no_recording_is_not_joined(corpora):
     source = build_source("x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "scenes"}})
     with pytest.raises(DataError, match="'joined'.*is not a question about one recording"):

@@ -11,6 +11,7 @@ ENCODERS = {
     "pointnet": "polymodal.parts.encoders.pointnet.PointNet",
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
+    "map-grid": "polymodal.parts.encoders.map_grid.MapGrid",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",

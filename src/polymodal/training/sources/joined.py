@@ -1,7 +1,8 @@
 """Joined recordings: several of another source's, one after the other. Decides that what is asked of one is asked of all.
 
 Who learns from recordings of one sentence each stops after the first of several (docs/log.md, nano v1). Here the sounds of
-two or more samples become one, with a pause in between, and their answers one answer.
+two or more samples become one, with a pause in between, and their answers one answer. Where the same is said again, what
+was written last is no guide to what comes next, and who does not keep the place repeats it for ever.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from polymodal.training.data import Sample
 RATE = 16_000  # Hz
 Count = Annotated[int, Field(ge=2)]
 Seconds = Annotated[float, Field(ge=0, le=10)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class JoinedSource:
     """2 to `most` samples of the source described by the recipe `of`, drawn at random, as one: a question about one
     recording and its answer. The question is the first one's; between recordings there are 0 to `pause` seconds of silence.
-    Raises `DataError` for a sample that is anything else."""
+    A share `again` of those after the first are drawn from those that were already heard. Raises `DataError` for a sample
+    that is anything else."""
 
-    def __init__(self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8) -> None:
+    def __init__(self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8, again: Share = 0.0) -> None:
         from polymodal.training.sources import build_source
 
-        self.inner, self.most, self.pause = build_source("joined.of", of), most, pause
+        self.inner, self.most, self.pause, self.again = build_source("joined.of", of), most, pause, again
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -38,15 +41,18 @@ class JoinedSource:
 
         from polymodal.media import load
 
-        others = [rng.randrange(len(self)) for _ in range(rng.randint(2, self.most) - 1)]
-        samples = [self.inner.sample(i, rng) for i in (index, *others)]
+        chosen = [index]
+        for _ in range(rng.randint(2, self.most) - 1):
+            heard = self.again and rng.random() < self.again  # without it nothing is drawn here
+            chosen.append(rng.choice(chosen) if heard else rng.randrange(len(self)))
+        samples = [self.inner.sample(i, rng) for i in chosen]
         parts = [self._one(sample) for sample in samples]
         sounds = [load(parts[0][0])]
         for sound, _, _ in parts[1:]:
             sounds += [np.zeros(round(rng.uniform(0, self.pause) * RATE), np.float32), load(sound)]
-        heard = Part("audio", media=(np.concatenate(sounds), RATE))
+        joined = Part("audio", media=(np.concatenate(sounds), RATE))
         answer = " ".join(answer for _, _, answer in parts)
-        return Sample([user(heard, *parts[0][1]), assistant(answer)], f"{samples[0].name} and {len(others)} more")
+        return Sample([user(joined, *parts[0][1]), assistant(answer)], f"{samples[0].name} and {len(samples) - 1} more")
 
     @staticmethod
     def _one(sample: Sample) -> tuple[Part, list[Part], str]:

@@ -1,0 +1,56 @@
+"""A map of depth or temperature by a small convolutional network over its numbers: what the whole shows and what each of its
+cells does. No package holds weights for such maps alone, and this one can be trained on one core."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
+from polymodal.parts.encoders.shading import Shading
+
+
+class MapGrid(Encoder):
+    """1 + `cells` x `cells` features: of the whole, then row by row. `unit` and `range` say what the map's numbers are, as
+    of `maps`: what lies beyond the range is as its ends. Maps are brought to `pixels` x `pixels`, so a cell is a share of
+    the map whatever its shape."""
+
+    def __init__(
+        self,
+        modality: Literal["depth", "thermal"],
+        unit: str,
+        range: tuple[float, float],
+        pixels: int = 96,
+        cells: int = 3,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        self.modality, self.shading = modality, Shading(modality, unit, range)
+        self.pixels, self.cells, self.width = pixels, cells, 2 * width
+        self.options = {"modality": modality, "unit": unit, "range": list(range), "pixels": pixels, "cells": cells}
+        self.options |= {"width": width}
+        self.layers = nn.Sequential(_layer(1, width // 2, 4), _layer(width // 2, width, 2), _layer(width, width, 1))
+        self.norm = nn.LayerNorm(2 * width)
+
+    def prepare(self, media: Any) -> Inputs:
+        """A map [height, width] in `unit` -> shades [1, `pixels`, `pixels`], from 0 to 1; what was not measured is 0."""
+        shades = torch.from_numpy(self.shading.shades(media)).float()[None, None]
+        return {"shades": F.interpolate(shades, (self.pixels, self.pixels), mode="bilinear", antialias=True)[0]}
+
+    def length(self, inputs: Inputs) -> int:
+        return 1 + self.cells**2
+
+    def forward(self, items: list[Inputs]) -> Features:
+        return Features(run_by_shape(items, lambda batch: self._run(batch["shades"])))
+
+    def _run(self, shades: Tensor) -> Tensor:  # [B, 1, P, P] -> [B, 1 + cells^2, De]
+        seen = self.layers(shades)
+        pooled = [torch.cat((F.adaptive_max_pool2d(seen, n), F.adaptive_avg_pool2d(seen, n)), 1) for n in (1, self.cells)]
+        return self.norm(torch.cat([x.flatten(2) for x in pooled], dim=-1).transpose(1, 2))
+
+
+def _layer(width: int, wide: int, stride: int) -> nn.Module:  # no norm, which would forget how far and how warm
+    return nn.Sequential(nn.Conv2d(width, wide, stride + 1 | 1, stride, stride // 2 or 1), nn.GELU())

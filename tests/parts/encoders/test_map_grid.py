@@ -1,0 +1,51 @@
+"""Maps by their numbers: a cell is a share of the map, and how far and how warm is not forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.errors import MediaError, RecipeError
+from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
+
+DEPTH = {"modality": "depth", "unit": "metres", "range": [1, 12], "pixels": 48, "width": 8}
+THERMAL = {"modality": "thermal", "unit": "celsius", "range": [-15, 75], "pixels": 48, "width": 8}
+
+
+def numbers(seed: int = 0, size=(30, 40)) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(1, 12, size).astype(np.float32)
+
+
+@pytest.mark.parametrize(("options", "modality"), [(DEPTH, "depth"), (THERMAL, "thermal")])
+def test_length_is_what_is_emitted_alone_or_in_a_batch(options, modality):
+    encoder = make("map-grid", **options)
+    assert encoder.modality == modality
+    assert encoder.length(encoder.prepare(numbers())) == 10
+    check_lengths_and_neighbours(encoder, [numbers(0), numbers(1, (50, 9)), numbers(2)])
+
+
+def test_options_and_weights_make_the_same_encoder_again():
+    check_options_rebuild(make("map-grid", **DEPTH), "map-grid", [numbers()])
+
+
+def test_a_change_in_a_corner_is_seen_by_its_cell_and_by_the_whole_alone():
+    encoder, there = make("map-grid", **{**THERMAL, "pixels": 96}), np.full((96, 96), 20, np.float32)
+    warmer = there.copy()
+    warmer[:16, 80:] = 60
+    (before,), (after,) = features(encoder, [there]), features(encoder, [warmer])
+    changed = [not torch.allclose(x, y, atol=1e-5) for x, y in zip(before, after, strict=True)]
+    assert changed == [True, False, False, True, *[False] * 6]
+
+
+def test_everything_farther_is_another_map():
+    encoder = make("map-grid", **DEPTH)
+    near, far = features(encoder, [np.full((9, 9), 2, np.float32), np.full((9, 9), 4, np.float32)])
+    assert not torch.allclose(near, far, atol=1e-3)
+
+
+def test_a_map_in_another_unit_is_refused():
+    with pytest.raises(RecipeError, match="depth is in metres or millimetres or disparity, not 'feet'"):
+        make("map-grid", **{**DEPTH, "unit": "feet"})
+    with pytest.raises(MediaError, match="it is not in celsius"):
+        make("map-grid", **THERMAL).prepare(np.full((4, 4), -300, np.float32))
