@@ -12,8 +12,10 @@ from polymodal.errors import RecipeError
 _CLASSES = {"blip_2_vision_model": "Blip2VisionModel"}
 
 # model_type of those whose first token is the class token, in the states of every layer
-_CLASS_TOKEN = ("clip_vision_model", "blip_2_vision_model", "vit", "vit_mae", "beit", "dinov2", "dinov2_with_registers")
-_CLASS_TOKEN += ("dinov3_vit", "internvl_vision")
+_CLASS_TOKEN = [
+    *("clip_vision_model", "blip_2_vision_model", "internvl_vision", "vit", "vit_mae", "beit"),
+    *("dinov2", "dinov2_with_registers", "dinov3_vit"),
+]
 
 _STRETCHES = "interpolate_pos_encoding"
 _ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit", "convnext")  # without being told
