@@ -115,6 +115,30 @@ def compose(
         console().print(table(report))
 
 
+@app.command("import")
+def import_system(
+    source: Annotated[str, typer.Argument(help="A folder that transformers saved, or a Hub id.")],
+    target: Annotated[Path, typer.Argument(help="The checkpoint folder to write; it must not be there yet.")],
+    chat_format: Annotated[
+        str | None, typer.Option(help="How messages are written; as the source does by default.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="What the LLM computes in: `float32`, `bfloat16` or `float16`.")] = "float32",
+) -> None:
+    """Make a checkpoint of a whole system in transformers' layout, LLaVA (`llava`) or BLIP-2 (`blip-2`), with all of its
+    weights and equal logits. The folder needs nothing else, and appears when it is complete.
+
+    Example: `polymodal import llava-hf/llava-1.5-7b-hf models/llava-1.5 --dtype bfloat16`
+
+    Ask it: `polymodal ask "What is this?" --image cat.jpg --model models/llava-1.5`
+    """
+    from polymodal.model.importing import convert
+
+    quiet()
+    recipe = convert(source, target, chat_format, dtype)
+    image, written = recipe["inputs"]["image"], recipe["backbone"]["chat_format"]
+    typer.echo(f"{target}: {image['encoder']['config']['model_type']}, {image['projector']['kind']}, chat format {written}")
+
+
 @app.command()
 def check(
     data: Annotated[str, typer.Argument(help="A file, folder or data set of your own; or a training recipe (.yaml).")],

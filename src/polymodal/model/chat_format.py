@@ -27,6 +27,7 @@ FORMATS = {
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}",
     "bare": "{% for m in messages %}{{ m.content }}"
     "{% if m.role == 'assistant' %}{{ eos_token }}{% else %}\n{% endif %}{% endfor %}",
+    "raw": "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
     "chatml": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
     "vicuna": "{{ bos_token or '' }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }} "

@@ -2,7 +2,8 @@
 evaluation and serving call `encode`, so they cannot render differently.
 
 Ids and mask are built together, run by run. A run of text is tokenised whole, so that the backbone sees the token
-sequence it was trained on, and is cut only where the mask or media force a cut.
+sequence it was trained on, and is cut only where the mask or media force a cut. A tokenizer that marks where a text begins
+(Llama's, with a space) marks the first run, behind the token that begins a sequence, and no other.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ class Processor:
         self.pad_id: int = tokenizer.pad_token_id
         self.stop_ids = sorted(tokenizer.convert_tokens_to_ids(token) for token in self.chat.end_tokens())
         ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
+        anchored, alone = ([self._plain(a + text) for text in ("a", " a")] for a in (tokenizer.eos_token, ""))
+        marks = anchored[0][1:] != alone[0] and anchored[1][1:] == alone[1]
+        self._anchor: str = tokenizer.eos_token if marks else ""  # what a run that begins nothing is tokenised behind
         self._closing = [tokenizer.eos_token_id] if seq2seq and ends else []  # T5 ends its encoder's input
 
     def encode(
@@ -83,7 +87,7 @@ class Processor:
                 new = [self.pad_id] * item.length
                 on = False  # media is given, not predicted
             else:
-                new, on = self._tokens(run), run[0].supervised
+                new, on = self._tokens(run, begins=not ids), run[0].supervised
             ids += new
             supervised += [on and not generate and target is None] * len(new)
         ids += self._closing
@@ -166,13 +170,22 @@ class Processor:
             out += [Piece(port.before), piece, Piece(port.after)] if port else [piece]
         return [piece for piece in out if piece.text or piece.part]
 
-    def _tokens(self, run: Sequence[Piece]) -> list[int]:
+    def _tokens(self, run: Sequence[Piece], begins: bool = True) -> list[int]:
         """Ids of a run of text. Content that spells a special token is tokenised apart, as the text it is."""
         if not any(piece.part and self.chat.special.search(piece.text) for piece in run):
-            return self._ids("".join(piece.text for piece in run))
-        return [i for piece in run for i in self._ids(piece.text, literal=piece.part is not None)]
+            return self._ids("".join(piece.text for piece in run), begins)
+        literal = (self._ids(p.text, begins and p is run[0], literal=p.part is not None) for p in run)
+        return [i for ids in literal for i in ids]
 
-    def _ids(self, value: str, literal: bool = False) -> list[int]:
+    def _ids(self, value: str, begins: bool, literal: bool = False) -> list[int]:
+        if literal or not self._anchor or not value:
+            return self._plain(value, literal)
+        bos = self.tokenizer.bos_token
+        if begins and bos and value.startswith(bos):
+            return [self.tokenizer.bos_token_id, *self._plain(value.removeprefix(bos))]
+        return self._plain(value) if begins else self._plain(self._anchor + value)[1:]
+
+    def _plain(self, value: str, literal: bool = False) -> list[int]:
         return self.tokenizer(value, add_special_tokens=False, split_special_tokens=literal)["input_ids"]
 
 

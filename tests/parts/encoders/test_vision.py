@@ -167,6 +167,36 @@ def test_a_size_that_an_encoder_cannot_have_is_refused(name, size, said):
         make("vision", config=dict(ENCODERS[name]), size=size)
 
 
+CLASS_TOKEN = [name for name in ENCODERS if name not in ("siglip", "siglip2", "aimv2", "swin", "sam", "sam-hq", "convnext")]
+
+
+@pytest.mark.parametrize("name", CLASS_TOKEN)
+def test_the_class_token_stands_before_the_patches(name):
+    """It is the network's own first state, and everything behind it is what is read without it."""
+    bare, encoder = (make("vision", config=dict(ENCODERS[name]), class_token=on) for on in (False, True))
+    for seen, with_class, patches in zip(PICTURES, features(encoder, PICTURES), features(bare, PICTURES), strict=True):
+        assert torch.equal(with_class[1:], patches)
+        pixels = encoder.prepare(seen)["pixel_values"][None]
+        noise = {"noise": torch.arange(len(patches))[None]} if name == "mae" else {}
+        with torch.no_grad():
+            states = encoder.network(pixel_values=pixels, **noise).last_hidden_state
+        assert torch.allclose(with_class[0], states[0, 0], atol=1e-5)
+    check_lengths_and_neighbours(encoder, PICTURES)
+    check_options_rebuild(encoder, "vision", PICTURES)
+
+
+def test_each_tile_has_its_class_token():
+    encoder = make("vision", config=dict(ENCODERS["clip"]), tiles=2, class_token=True)
+    assert encoder.length(encoder.prepare(PICTURES[0])) == 5 * (1 + 16)
+    check_lengths_and_neighbours(encoder, PICTURES)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name not in CLASS_TOKEN])
+def test_a_tower_without_a_class_token_says_so(name):
+    with pytest.raises(RecipeError, match="option 'class_token': a '.*' has none"):
+        make("vision", config=dict(ENCODERS[name]), class_token=True)
+
+
 @pytest.fixture
 def clip_folder(tmp_path):
     whole = _whole("clip")

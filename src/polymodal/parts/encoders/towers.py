@@ -11,6 +11,12 @@ from polymodal.errors import RecipeError
 # model_type -> class, where AutoModel does not know the vision tower alone
 _CLASSES = {"blip_2_vision_model": "Blip2VisionModel"}
 
+# model_type of those whose first token is the class token, in the states of every layer
+_CLASS_TOKEN = [
+    *("clip_vision_model", "blip_2_vision_model", "internvl_vision", "vit", "vit_mae", "beit"),
+    *("dinov2", "dinov2_with_registers", "dinov3_vit"),
+]
+
 _STRETCHES = "interpolate_pos_encoding"
 _ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit", "convnext")  # without being told
 
@@ -38,6 +44,14 @@ def size(config: Any, layer: int | None, tiles: int) -> int:
     if tiles > 1 and (not square or kind == "siglip2_vision_model"):
         raise RecipeError(f"encoder 'vision', option 'tiles': a '{kind}' takes pictures of any shape; use 1")
     return side if isinstance(side, int) else side[0]
+
+
+def class_tokens(config: Any) -> int:
+    """1, how many there are. Raises `RecipeError` for a tower without a class token."""
+    kind = config.model_type
+    if kind not in _CLASS_TOKEN:
+        raise RecipeError(f"encoder 'vision', option 'class_token': a '{kind}' has none")
+    return 1
 
 
 def resize(config: Any, processor: Any, side: int, stride: int, reads: Collection[str]) -> dict[str, bool]:

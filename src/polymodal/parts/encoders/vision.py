@@ -1,6 +1,6 @@
 """Any transformers vision encoder by id or folder: CLIP, SigLIP and SigLIP 2, DINOv2/3, ViT, MAE, Swin, BEiT, AIMv2,
 ConvNeXt, SAM and SAM-HQ, InternVL's and BLIP-2's EVA-ViT. The features are the patches: prefix tokens (CLS, registers) are
-dropped."""
+dropped, but for the class token where it is asked for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TransformersVision(Encoder):
     checkpoint's own image processor, saved with it; a random encoder squashes to its image size and scales to -1..1.
     `layer`: which state is read, counted from the end; LLaVA takes -2, what the last layer is given. `tiles: n` > 1 adds
     n x n tiles of the picture to the whole of it, each a picture to the encoder. `size`: the side of its pictures in pixels
-    if not its own; where patches stand is interpolated."""
+    if not its own; where patches stand is interpolated. `class_token` keeps it, in front of the patches of each picture."""
 
     modality = "image"
 
@@ -37,6 +37,7 @@ class TransformersVision(Encoder):
         layer: int | None = None,
         tiles: Tiles = 1,
         size: Annotated[int, Field(ge=1)] | None = None,
+        class_token: bool = False,
     ) -> None:
         super().__init__()
         import transformers
@@ -60,13 +61,14 @@ class TransformersVision(Encoder):
             inspect.signature(self.network.forward).parameters
         )  # SAM's processor also says what it resized
         self.layer, self.tiles, self.size = layer, tiles, size or towers.size(vision, layer, tiles)
+        self.prefix = towers.class_tokens(vision) if class_token else 0
         patch = vision.patch_size[0] if isinstance(vision.patch_size, (list, tuple)) else vision.patch_size
         self.stride = patch * 2 ** (len(getattr(vision, "depths", [0])) - 1)  # Swin and ConvNeXt halve between stages
         self.stretched: dict[str, bool] = {}
         if size is not None:
             self.stretched = towers.resize(vision, self.processor, size, self.stride, self.reads)
         options = {"config": vision.to_dict(), "preprocessor": self.processor.to_dict()}
-        self.options = options | {"layer": layer, "tiles": tiles, "size": size}
+        self.options = options | {"layer": layer, "tiles": tiles, "size": size, "class_token": class_token}
 
     def prepare(self, media: Any) -> Inputs:
         """A `PIL.Image` -> the image processor's tensors, with one leading dimension, of views, if there are tiles."""
@@ -78,7 +80,7 @@ class TransformersVision(Encoder):
         if "pixel_attention_mask" in inputs:  # SigLIP 2's NaFlex: patches come flat, padded to a fixed number
             return int(inputs["pixel_attention_mask"].sum())
         *several, _, height, width = inputs["pixel_values"].shape
-        return prod(several) * (height // self.stride) * (width // self.stride)
+        return prod(several) * (self.prefix + (height // self.stride) * (width // self.stride))
 
     def forward(self, items: list[Inputs]) -> Features:
         def run(batch: Inputs) -> list[Tensor]:
@@ -89,8 +91,10 @@ class TransformersVision(Encoder):
             if out.ndim == 4:  # ConvNeXt and SAM: [B, De, h, w]
                 out = out.flatten(2).transpose(1, 2)
             lengths = [self.length({key: value[i] for key, value in batch.items()}) for i in range(len(out))]
-            flat = "pixel_attention_mask" in batch  # NaFlex pads at the end; others put prefix tokens at the start
-            return [x[:n] if flat else x[len(x) - n :] for x, n in zip(out, lengths, strict=True)]
+            if "pixel_attention_mask" in batch:  # NaFlex pads at the end; others put prefix tokens at the start
+                return [x[:n] for x, n in zip(out, lengths, strict=True)]
+            patches = out[:, out.shape[1] - lengths[0] + self.prefix :]
+            return list(torch.cat([out[:, : self.prefix], patches], 1))
 
         if self.tiles == 1:
             return Features(run_by_shape(items, run))
@@ -100,4 +104,5 @@ class TransformersVision(Encoder):
 
     def _order(self, batch: Inputs) -> Tensor:  # [B, N]
         pixels = batch["pixel_values"]
-        return torch.arange(self.length({"pixel_values": pixels[0]}), device=pixels.device).expand(len(pixels), -1)
+        patches = self.length({"pixel_values": pixels[0]}) - self.prefix
+        return torch.arange(patches, device=pixels.device).expand(len(pixels), -1)
