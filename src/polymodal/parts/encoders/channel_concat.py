@@ -31,7 +31,7 @@ class ChannelConcat(Encoder):
             raise RecipeError(f"encoder 'channel-concat', option 'of': it takes {said}, not one medium")
         self.modality, self.width, self.pad = *taken, sum(part.width for part in each.values()), pad
         own = {name: {"kind": of[name]["kind"], **getattr(part, "options", of[name])} for name, part in each.items()}
-        self.options = {"of": own, "pad": pad}
+        self.options: dict[str, Any] = {"of": own, "pad": pad}
 
     def _each(self) -> list[tuple[str, Encoder]]:
         return [(name, part) for name, part in self.of.items() if isinstance(part, Encoder)]

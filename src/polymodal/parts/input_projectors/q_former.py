@@ -50,11 +50,12 @@ class QFormer(InputProjector):
         self.window = window
         self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
         self.questions = None if tokenizer is None else Questions(tokenizer, longest)
+        self.q_former: nn.Module
         if self.questions is None:
             self.q_former = transformers.Blip2QFormerModel(transformers.Blip2QFormerConfig(**size))
         else:  # what fills up shorter questions is masked, whatever its id
-            words = {"vocab_size": self.questions.size, "max_position_embeddings": longest, "pad_token_id": None}
-            self.q_former = transformers.InstructBlipQFormerModel(transformers.InstructBlipQFormerConfig(**size, **words))
+            size |= {"vocab_size": self.questions.size, "max_position_embeddings": longest, "pad_token_id": None}
+            self.q_former = transformers.InstructBlipQFormerModel(transformers.InstructBlipQFormerConfig(**size))
             self.reads_question, self.options = True, {"tokenizer": self.questions.held}
         self.leave = nn.Linear(hidden, width_out)
 

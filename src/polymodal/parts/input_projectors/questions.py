@@ -16,8 +16,8 @@ from polymodal.parts.sources import pretrained
 
 class Questions:
     """`tokenizer`: where one is (`asset:NAME`, a Hub id or a folder), or, as a checkpoint keeps it, what its tokenizer.json
-    holds. Of a question over `longest` tokens the rest is not read, as in InstructBLIP's code. `held`: the tokenizer.json.
-    `size`: of its vocabulary. Raises `RecipeError` if it cannot be read."""
+    holds. Of a question over `longest` tokens the beginning is not read, as in InstructBLIP's code. `held`: the
+    tokenizer.json. `size`: of its vocabulary. Raises `RecipeError` if it cannot be read."""
 
     def __init__(self, tokenizer: str | dict[str, Any], longest: int) -> None:
         self.tokenizer = _read(tokenizer)
@@ -26,14 +26,15 @@ class Questions:
         self.held: dict[str, Any] = json.loads(self.tokenizer.to_str())
         self.size: int = self.tokenizer.get_vocab_size()
         self.tokenizer.encode_special_tokens = True  # who spells a special token has written a word
-        self.tokenizer.enable_truncation(longest)
+        self.tokenizer.enable_truncation(longest, direction="left")
 
     def ids(self, features: Features, device: torch.device) -> list[Tensor]:
         """Token ids [L] of the question about each item. Raises `ContentError` if there is none."""
         questions = [question for question in features.questions or [] if question]
         if len(questions) != len(features.tokens):
             raise ContentError(f"{len(features.tokens)} items have {len(questions)} questions, which their projector reads")
-        return [torch.tensor(said.ids, device=device) for said in self.tokenizer.encode_batch(questions)]
+        # One by one: threads of its own, which a batch would start, do not survive the fork of a worker.
+        return [torch.tensor(self.tokenizer.encode(question).ids, device=device) for question in questions]
 
 
 def _read(tokenizer: str | dict[str, Any]) -> Any:
