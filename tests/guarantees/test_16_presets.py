@@ -50,7 +50,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
     rows = {name: runs._row([{"type": name, name: file}, "what is this?"], "a chair") for name, file in written.items()}
     return {
         "image": runs.write_pictures(folder, n=2),
-        "audio": runs.write_recordings(folder, n=2),
+        "audio": runs.write_recordings(folder, n=2, question="what is this?"),
         **{name: runs._write(folder / f"{name}.jsonl", [row, row]) for name, row in rows.items()},
         "text": runs.write_talk(folder),
     }

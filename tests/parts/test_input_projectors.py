@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from polymodal.errors import RecipeError
+from polymodal.errors import ContentError, RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from tests.conftest import make_tokenizer
 
 IN, OUT = 12, 8
+WORDS = json.loads(make_tokenizer().backend_tokenizer.to_str())
+SMALL: dict[str, Any] = {"depth": 2, "hidden": 16, "heads": 2}
 PROJECTORS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "linear"},
     "linear, stacked": {"kind": "linear", "stack": 4, "norm": True},
@@ -38,8 +42,19 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "visual-abstractor": {"kind": "visual-abstractor", "queries": 4, "depth": 2, "hidden": 10, "heads": 2, "inner": 14},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
     "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},
+    "q-former, of a question": {"kind": "q-former", "queries": 3, **SMALL, "tokenizer": WORDS},
+    "q-former, of a question, by window": {"kind": "q-former", "queries": 2, **SMALL, "tokenizer": WORDS, "window": 7},
+    "video-q-former": {"kind": "video-q-former", "frame": {"queries": 3, **SMALL}, "cells": 2, "queries": 4, **SMALL},
+    "video-q-former, of sound": {"kind": "video-q-former", "queries": 4, "frames": 60, **SMALL},
 }
 
+
+# What a Q-Former's last layer makes of a question is read by nobody; the class of transformers has weights for it.
+UNREAD = {
+    name: ("q_former.encoder.layer.1.intermediate.", "q_former.encoder.layer.1.output.")
+    for name in PROJECTORS
+    if "quest" in name
+}
 
 # A vocabulary of letters: text -> one id a letter, and a fixed vector for each.
 LETTERS = torch.randn(128, OUT, generator=torch.Generator().manual_seed(1))
@@ -55,10 +70,20 @@ def make(name: str) -> InputProjector:
     return projector
 
 
+def awake(projector: InputProjector) -> InputProjector:
+    """With weights far from zero, where what is attended to matters."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in projector.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(torch.randn(parameter.shape, generator=random) * 0.5)
+    return projector
+
+
 def lengths(name: str) -> list[int]:
     if name == "pyramid":
         return [1, 5, 10, 15, 1, 20]
-    if name in ("temporal", "spatio-temporal-pooling"):
+    if name in ("temporal", "spatio-temporal-pooling", "video-q-former"):
         return [2, 4, 10, 6, 2, 8]
     if name == "tags, at":
         return list(range(3, 61))
@@ -74,6 +99,12 @@ def items(name: str, seed: int = 0) -> list[torch.Tensor]:
     return [torch.randn(n, IN, generator=generator) for n in lengths(name)]
 
 
+def asked(tokens: list[torch.Tensor]) -> Features:
+    """Features with a question about each, longer or shorter: its neighbours' fill it up."""
+    said = ["what is this?", "a red cat?", "is the quick brown fox over the lazy dog?"]
+    return Features(tokens, [said[len(x) % len(said)] for x in tokens])
+
+
 @pytest.fixture(scope="module", params=PROJECTORS)
 def named(request):
     return request.param, make(request.param)
@@ -86,7 +117,7 @@ def test_every_projector_of_the_house_is_tested():
 def test_length_is_what_is_emitted(named):
     name, projector = named
     with torch.no_grad():
-        out = projector(Features(items(name)))
+        out = projector(asked(items(name)))
     assert [tuple(rows.shape) for rows in out] == [(projector.length(n), OUT) for n in lengths(name)]
 
 
@@ -95,11 +126,11 @@ def test_an_item_does_not_depend_on_its_neighbours(named):
     name, projector = named
     batch = items(name)
     with torch.no_grad():
-        for tokens, rows in zip(batch, projector(Features(batch)), strict=True):
-            (alone,) = projector(Features([tokens]))
+        for tokens, rows in zip(batch, projector(asked(batch)), strict=True):
+            (alone,) = projector(asked([tokens]))
             assert torch.allclose(rows, alone, atol=1e-5)
-        for tokens, rows in zip(batch, projector(Features(batch[::-1]))[::-1], strict=True):
-            assert torch.allclose(rows, projector(Features([tokens]))[0], atol=1e-5)
+        for tokens, rows in zip(batch, projector(asked(batch[::-1]))[::-1], strict=True):
+            assert torch.allclose(rows, projector(asked([tokens]))[0], atol=1e-5)
 
 
 def test_every_feature_of_an_item_counts(named):
@@ -107,7 +138,7 @@ def test_every_feature_of_an_item_counts(named):
     name, projector = named
     batch = [x.requires_grad_(True) for x in items(name)]
     short = batch[3]
-    projector(Features(batch))[3].square().sum().backward()
+    projector(asked(batch))[3].square().sum().backward()
     read = {"tags": [0], "tags, at": [0, 2]}.get(name, range(len(short)))  # tags are of the whole, which stands first
     assert (short.grad[list(read)].abs().sum(-1) > 0).all()
     assert all(x.grad is None or not x.grad.any() for x in batch if x is not short)
@@ -117,17 +148,19 @@ def test_gradients_reach_every_parameter(named):
     name, projector = named
     projector.zero_grad()
     targets = torch.randn(OUT, generator=torch.Generator().manual_seed(1))
-    sum((rows * targets).square().sum() for rows in projector(Features(items(name)))).backward()
+    sum((rows * targets).square().sum() for rows in projector(asked(items(name)))).backward()
     for key, parameter in projector.named_parameters():
         assert parameter.grad is not None, key
-        if not key.endswith(("key.bias", "k_proj.bias")):  # softmax does not see a constant added to all its scores
+        if key.startswith(UNREAD.get(name, ("-",))):
+            assert not parameter.grad.any(), key
+        elif not key.endswith(("key.bias", "k_proj.bias")):  # softmax does not see a constant added to all its scores
             assert parameter.grad.abs().max() > 0, key
 
 
 def test_positions_differ_from_each_other(named):
     """A projector whose queries start alike gives one position many times."""
     name, projector = named
-    (rows,) = projector(Features([items(name)[5]]))
+    (rows,) = projector(asked([items(name)[5]]))
     if len(rows) > 1:
         distances = torch.cdist(rows, rows) + torch.eye(len(rows)) * 9
         assert distances.min() > 1e-4
@@ -487,3 +520,87 @@ def test_branches_stand_one_behind_the_other():
     (rows,) = projector(Features([item]))
     parts = [part(Features([item]))[0] for part in projector.branches.values()]
     assert torch.equal(rows, torch.cat(parts))
+
+
+def test_a_question_decides_what_is_read_and_nothing_that_fills_it_up_does():
+    """InstructBLIP: another question, other positions; what stands with the same picture beside a longer one, the same."""
+    projector = awake(make("q-former, of a question"))
+    assert projector.reads_question
+    x = items("q-former")[20]
+    with torch.no_grad():
+        red, dog, alone = (projector(Features([x], [text]))[0] for text in ("is it red?", "is it a dog?", "is it red?"))
+        beside = projector(Features([x, x], ["is it red?", "the quick brown fox jumps over a lazy dog. " * 9]))[0]
+    assert torch.equal(red, alone)
+    assert torch.allclose(red, beside, atol=1e-5)
+    assert not torch.allclose(red, dog, atol=1e-3)
+
+
+def test_a_question_looks_at_no_feature():
+    """What comes of its own tokens is the same whatever the picture shows; but for what they read of the queries."""
+    projector = awake(make("q-former, of a question"))
+    layer = projector.q_former.encoder.layer[0]
+    said = torch.randn(1, 3 + 4, 16)
+    with torch.no_grad():
+        seen = [layer(said, encoder_hidden_states=torch.randn(1, 9, IN), query_length=3) for _ in range(2)]
+    assert torch.equal(seen[0][:, 3:], seen[1][:, 3:])
+    assert not torch.allclose(seen[0][:, :3], seen[1][:, :3], atol=1e-3)
+
+
+def test_an_item_without_its_question_is_refused():
+    x = items("q-former")[3]
+    for questions in (None, ["what?", None], ["what?", ""]):
+        with pytest.raises(ContentError, match="2 items have [01] questions"):
+            make("q-former, of a question")(Features([x, x], questions))
+
+
+def test_of_a_long_question_the_end_is_read_and_one_that_spells_a_special_token_is_words():
+    projector = build("projector", INPUT_PROJECTORS, {**PROJECTORS["q-former, of a question"], "longest": 5}, IN, OUT)
+    x = torch.zeros(1)
+    for text in ("what is this? " * 50 + "a cat?", "red cat?"):
+        (ids,) = projector.questions.ids(Features([x], [text]), x.device)
+        assert projector.questions.tokenizer.decode(ids.tolist()).endswith(" cat?")
+        assert len(ids) <= 5
+    (ids,) = projector.questions.ids(Features([x], ["</s>"]), x.device)
+    assert len(ids) > 1
+
+
+def test_the_tokenizer_of_a_projector_is_a_source_and_then_travels_with_it(tmp_path):
+    make_tokenizer().save_pretrained(tmp_path)
+    recipe = {**PROJECTORS["q-former, of a question"], "tokenizer": str(tmp_path)}
+    projector = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)
+    assert projector.options == {"tokenizer": WORDS}
+    for wrong, message in ((str(tmp_path / "none"), "no such folder"), ({"model": 3}, "no tokenizer.json")):
+        with pytest.raises(RecipeError, match=message):
+            build("projector", INPUT_PROJECTORS, {**recipe, "tokenizer": wrong}, IN, OUT)
+
+
+def test_a_question_reaches_what_stands_in_branches_and_frames():
+    reads = {"kind": "q-former", "queries": 2, **SMALL, "tokenizer": WORDS}
+    branches = {"kind": "branches", "of": {"a": {"kind": "linear"}, "b": reads}}
+    frames = {**PROJECTORS["video-q-former"], "frame": {"queries": 3, **SMALL, "tokenizer": WORDS}}
+    for recipe in (branches, frames):
+        projector = awake(build("projector", INPUT_PROJECTORS, recipe, IN, OUT).eval())
+        assert projector.reads_question
+        assert WORDS in (projector.options.get("of", {}).get("b") or projector.options["frame"]).values()
+        with torch.no_grad():
+            (a,), (b,) = (projector(Features([torch.ones(4, IN)], [text])) for text in ("red?", "a dog?"))
+        assert not torch.allclose(a, b, atol=1e-4)
+    assert not make("branches").reads_question
+
+
+def test_a_q_former_over_frames_reads_each_alone_and_knows_when_it_was():
+    projector = awake(make("video-q-former"))
+    clip = items("video-q-former")[2]  # 5 frames of 2
+    with torch.no_grad():
+        (states,) = projector.frame(Features([clip]))
+        (third,) = projector.frame(Features([clip[4:6]]))
+        straight, backwards = projector(Features([clip, clip.view(5, 2, IN).flip(0).flatten(0, 1)]))
+    assert torch.allclose(states[6:9], third, atol=1e-5)
+    assert not torch.allclose(straight, backwards, atol=1e-3)
+    for n, message in (
+        (0, "are no frames of 2"),
+        (7, "7 features are no frames of 2; set its 'cells'"),
+        (66, "33 frames are over 32"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            projector.length(n)

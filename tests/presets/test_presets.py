@@ -82,6 +82,10 @@ STATED = {
     "onellm": ("image", 30),
     "qwen-audio": ("audio", 250),
     "pointllm": ("points", 512),
+    "salmonn": ("audio", 30),
+    "video-llama": ("video", 32),
+    "instructblip": ("image", 32),
+    "x-instructblip": ("video", 160),
 }
 RECIPES = {
     "kosmos-1": "kosmos-1",

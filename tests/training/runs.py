@@ -30,14 +30,15 @@ def write_pictures(folder: Path, name: str = "pictures.jsonl", n: int = 6) -> Pa
     return _write(folder / name, rows)
 
 
-def write_recordings(folder: Path, name: str = "recordings.jsonl", n: int = 5) -> Path:
-    """n conversations of one recording and its transcript each."""
+def write_recordings(folder: Path, name: str = "recordings.jsonl", n: int = 5, question: str = "") -> Path:
+    """n conversations of one recording and its transcript each, which may be asked for."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in range(n):
         samples, rate = sound(1.0 + 0.11 * i, 200.0 + 60 * i)
         soundfile.write(folder / f"{i}.wav", samples, rate)
-        rows.append(_row([{"type": "audio", "audio": f"{i}.wav"}], WORDS[(2 * i) % len(WORDS)]))
+        asked = [{"type": "audio", "audio": f"{i}.wav"}, *([question] if question else [])]
+        rows.append(_row(asked, WORDS[(2 * i) % len(WORDS)]))
     return _write(folder / name, rows)
 
 

@@ -34,7 +34,7 @@ def likelihoods(
         return torch.zeros(len(options)).index_add(0, out.owner.cpu(), token.float().cpu())
     prompt = processor.encode(messages, generate=True, prepared=prepared)
     batch = collate([prompt], processor.pad_id)
-    features = model.features(batch.media)
+    features = model.features(batch.media, batch.questions)
     with model.attending(batch, features):
         answers = [_answer(example, len(prompt)).to(model.device) for example in whole]
         return _from_cache(composition, model.embed(batch, features), answers).cpu()

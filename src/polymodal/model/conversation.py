@@ -129,10 +129,15 @@ class Conversation:
         return keep
 
     def _encode_new_media(self, example: Example) -> None:
-        """Encode each item once and keep its projected features in place of its inputs."""
-        new = [item for item in example.media if item.projected is None]
-        for item, features in zip(new, self.composition.model.features(new), strict=True):
-            item.projected, item.inputs = features, None
+        """Encode each item once and keep, in place of its inputs, its projected features; or those of the encoder, if what
+        is projected depends on the question: the same item may come again with another."""
+        model, items = self.composition.model, [example.media[span.index] for span in example.spans]
+        new = list({id(item): item for item in items if item.projected is None and item.encoded is None}.values())
+        for item, encoded in zip(new, model.encode(new), strict=True):
+            item.encoded, item.inputs = encoded, None
+        kept = [item for item, span in zip(items, example.spans, strict=True) if span.question is None]
+        for item, features in zip(kept, model.features(kept), strict=True):
+            item.projected, item.encoded = features, None
 
 
 class _Printer:

@@ -86,7 +86,7 @@ def generate(
     started = time.perf_counter()
     # A causal model continues from the last column; a seq2seq encoder may count its positions from the first (BART).
     batch = collate(examples, pad_id, side="right" if model.backbone.seq2seq else "left")
-    features = _features(model, examples, cached) if cached else model.features(batch.media)
+    features = _features(model, examples, cached) if cached else model.features(batch.media, batch.questions)
     embeds = _embeds(model, examples, features, cached) if cached else model.embed(batch, features)
     encoded = time.perf_counter() - started
     streamer = _Streamer(started, on_token if len(examples) == 1 else None) if sampling.beams == 1 else None
@@ -135,7 +135,8 @@ def _features(model: MultimodalLM, examples: Sequence[Example], cached: int) -> 
     items = [example.media[span.index] for span in example.spans]
     behind = [span.start + span.length > cached for span in example.spans]
     live = [new or model.modalities[item.modality].fusion.attends for new, item in zip(behind, items, strict=True)]
-    fresh = iter(model.features([item for item, on in zip(items, live, strict=True) if on]))
+    asked = [span.question for span, on in zip(example.spans, live, strict=True) if on]
+    fresh = iter(model.features([item for item, on in zip(items, live, strict=True) if on], asked))
     return [next(fresh) if on else torch.empty(0, model.backbone.width) for on in live]
 
 

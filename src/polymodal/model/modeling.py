@@ -7,7 +7,7 @@ training stage match against them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +51,10 @@ class Modality(nn.Module):
         """Encoder, projector and fusion by name; a fusion without weights is none."""
         parts = {"encoder": self.encoder, "projector": self.projector, "fusion": self.fusion}
         return {name: part for name, part in parts.items() if name != "fusion" or [*part.parameters()]}
+
+    @property
+    def reads_question(self) -> bool:
+        return self.projector.reads_question
 
     def prepare(self, media: Any) -> Inputs:
         return self.encoder.prepare(media)
@@ -116,28 +120,33 @@ class MultimodalLM(nn.Module):
             self.encoded += len(rows)
         return [out[i] for i in range(len(items))]
 
-    def project(self, items: list[MediaItem], encoded: list[Tensor]) -> list[Tensor]:
-        """M x [N, De] -> M x [N', D]."""
+    def project(
+        self, items: list[MediaItem], encoded: list[Tensor], questions: Sequence[str | None] | None = None
+    ) -> list[Tensor]:
+        """M x [N, De] -> M x [N', D]. `questions`: what stands with each item, for projectors that read it."""
         out: list[Tensor] = [torch.empty(0)] * len(items)
         for name in {item.modality for item in items}:
             rows = [i for i, item in enumerate(items) if item.modality == name]
             projector = self.modalities[name].projector
             dtype = next(projector.parameters()).dtype
             tokens = [encoded[i].to(self.device, dtype) for i in rows]
-            for i, projected in zip(rows, projector(Features(tokens)), strict=True):
+            asked = None if questions is None else [questions[i] for i in rows]
+            for i, projected in zip(rows, projector(Features(tokens, asked)), strict=True):
                 out[i] = projected
         return out
 
-    def features(self, items: list[MediaItem]) -> list[Tensor]:
-        """Projected features of every item, computed once where a conversation kept them."""
-        todo = [item for item in items if item.projected is None]
-        fresh = iter(self.project(todo, self.encode(todo))) if todo else iter(())
+    def features(self, items: list[MediaItem], questions: Sequence[str | None] | None = None) -> list[Tensor]:
+        """Projected features of every item, computed once where a conversation kept them. `questions`: as in `project`."""
+        lacking = [i for i, item in enumerate(items) if item.projected is None]
+        todo = [items[i] for i in lacking]
+        asked = None if questions is None else [questions[i] for i in lacking]
+        fresh = iter(self.project(todo, self.encode(todo), asked)) if todo else iter(())
         return [item.projected if item.projected is not None else next(fresh) for item in items]
 
     def embed(self, batch: Batch, features: list[Tensor] | None = None) -> Tensor:
         """Input embeddings [B, T, D] with media in its places. Raises `CountMismatch`."""
         text = self.backbone.embed(batch.ids.to(self.device))
-        features = self.features(batch.media) if features is None else features
+        features = self.features(batch.media, batch.questions) if features is None else features
         fusions = [self.modalities[item.modality].fusion for item in batch.media]
         return place(text, [fusion.placed(rows) for fusion, rows in zip(fusions, features, strict=True)], batch)
 
@@ -163,7 +172,7 @@ class MultimodalLM(nn.Module):
     def forward(self, batch: Batch, features: list[Tensor] | None = None, zero: Tensor | None = None) -> Output:
         """Logits at the supervised positions only: position t is predicted by the state at t - 1. `features`: of the
         batch's media, where they are computed already."""
-        features = self.features(batch.media) if features is None else features
+        features = self.features(batch.media, batch.questions) if features is None else features
         embeds, mask = self.embed(batch, features), batch.mask.to(self.device)
         if zero is not None:
             embeds = embeds + zero.to(embeds.dtype)

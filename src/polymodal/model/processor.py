@@ -33,6 +33,9 @@ class Port(Protocol):
     before: str
     after: str
 
+    @property
+    def reads_question(self) -> bool: ...
+
     def prepare(self, media: Any) -> Inputs: ...
 
     def positions(self, inputs: Inputs) -> int: ...
@@ -73,6 +76,7 @@ class Processor:
         spans: list[Span] = []
         target: list[int] | None = None
         pieces = self._with_markers(self.chat.pieces(messages, generate))
+        asked = iter(_asked(messages))
         if self.seq2seq:
             if any(message.role == "document" for message in messages):
                 raise ContentError("a seq2seq backbone reads one text and writes another; it cannot learn a document")
@@ -82,7 +86,7 @@ class Processor:
             part = run[0].part
             if part is not None and part.type != "text":
                 item = self._item(part, prepared)
-                spans.append(Span(len(ids), item.length, len(items)))
+                spans.append(Span(len(ids), item.length, len(items), self._question(part, next(asked))))
                 items.append(item)
                 new = [self.pad_id] * item.length
                 on = False  # media is given, not predicted
@@ -156,6 +160,14 @@ class Processor:
             prepared[key] = item
         return item
 
+    def _question(self, part: Part, text: str) -> str | None:
+        """What the projector of a part is told beside it: nothing, or the text that stands with it."""
+        if not self.ports[part.type].reads_question:
+            return None
+        if not text:
+            raise ContentError(f"what this model sees of the {part.type} depends on the question: ask in the same turn")
+        return text
+
     def _ready(self, part: Part) -> MediaItem:
         """A part whose media is a tensor [N, De] holds the encoder's features already; they are only projected."""
         features: torch.Tensor = part.media
@@ -201,6 +213,16 @@ def _runs(pieces: Sequence[Piece]) -> list[list[Piece]]:
         else:
             runs.append([piece])
     return runs
+
+
+def _asked(messages: Sequence[Message]) -> list[str]:
+    """The text that stands with each media item, in their order: that of the user's turn. What the assistant says and a
+    document holds are no questions but answers, which nothing may read beforehand."""
+    out: list[str] = []
+    for message in messages:
+        said = [] if message.role in ("assistant", "document") else [(part.text or "").strip() for part in message.parts]
+        out += [" ".join(filter(None, said)) for part in message.parts if part.type != "text"]
+    return out
 
 
 def _shortened(messages: list[Message], share: float) -> list[Message]:

@@ -43,11 +43,13 @@ class MediaItem:
 
 @dataclass(frozen=True)
 class Span:
-    """Positions [start, start + length) of an example hold media item `index` of its `media` list."""
+    """Positions [start, start + length) of an example hold media item `index` of its `media` list. `question`: the text
+    that stands with it there, where what is made of the item depends on it."""
 
     start: int
     length: int
     index: int
+    question: str | None = None
 
 
 @dataclass
@@ -71,19 +73,22 @@ class Example:
         return int(self.supervised.sum()) if self.target is None else len(self.target)
 
     def identity(self) -> list[tuple[str, int] | int]:
-        """What stands at each position: a token id, or (media key, offset). Equal identities have equal embeddings."""
+        """What stands at each position: a token id, or (media key and question, offset). Equal identities have equal
+        embeddings."""
         out: list[tuple[str, int] | int] = self.ids.tolist()
         for span in self.spans:
             item = self.media[span.index]
-            out[span.start : span.start + span.length] = [(f"{item.modality}:{item.key}", j) for j in range(span.length)]
+            shown = f"{item.modality}:{item.key}" + ("" if span.question is None else f"?{span.question}")
+            out[span.start : span.start + span.length] = [(shown, j) for j in range(span.length)]
         return out
 
 
 @dataclass
 class Batch:
     """E examples in B rows. `ids`, `supervised`, `index_map`: [B, T]. `segments` [B, T]: the example at each position, -1
-    at padding. `names`: of the examples. `media`: the items of all examples in order, `owner` the example each belongs to.
-    `positions` [B, T], within the segment, of packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones."""
+    at padding. `names`: of the examples. `media`: the items of all examples in order, `owner` the example each belongs to,
+    `questions` the text that stands with each, where its projector reads it. `positions` [B, T], within the segment, of
+    packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones."""
 
     ids: Tensor
     segments: Tensor
@@ -95,6 +100,7 @@ class Batch:
     positions: Tensor | None = None
     target: Tensor | None = None
     target_mask: Tensor | None = None
+    questions: list[str | None] = field(default_factory=list)
 
     @property
     def mask(self) -> Tensor:
@@ -119,6 +125,7 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right", packi
             at += len(examples[e])
     media: list[MediaItem] = []
     owner: list[int] = []
+    questions: list[str | None] = []
     first = ids.numel()  # the next feature's row in the table
     for e, example in enumerate(examples):
         b, at = place[e]
@@ -130,8 +137,9 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right", packi
             index_map[b, start : start + span.length] = torch.arange(first, first + span.length)
             media.append(example.media[span.index])
             owner.append(e)
+            questions.append(span.question)
             first += span.length
-    batch = Batch(ids, segments, supervised, index_map, media, owner, [e.name for e in examples])
+    batch = Batch(ids, segments, supervised, index_map, media, owner, [e.name for e in examples], questions=questions)
     if packing is not None:
         batch.positions = positions
     if examples[0].target is not None:

@@ -28,9 +28,11 @@ Inputs = dict[str, Tensor]  # what one media item becomes before its encoder; no
 
 @dataclass
 class Features:
-    """What an encoder emits: `tokens`, M tensors [N, De], one per item, lengths free to differ."""
+    """What an encoder emits: `tokens`, M tensors [N, De], one per item, lengths free to differ. `questions`: the text that
+    stands with each item, for projectors that read it."""
 
     tokens: list[Tensor]
+    questions: list[str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,10 @@ class Vocabulary:
 
 
 class InputProjector(nn.Module):
-    """Maps encoder features to backbone embeddings. The first two constructor arguments are De and D."""
+    """Maps encoder features to backbone embeddings. The first two constructor arguments are De and D. `reads_question`:
+    what it makes of an item also depends on the text of the turn in which the item stands (`Features.questions`)."""
+
+    reads_question = False
 
     def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
         """Called once by the composition, before anything else: the backbone's words, and what the encoder can write."""

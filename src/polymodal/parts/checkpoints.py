@@ -22,7 +22,9 @@ def known() -> dict[str, dict[str, Any]]:
 
 def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe of an encoder or backbone with its `path` replaced by the `config` of what stands there; one without a
-    `path` is itself. Raises `RecipeError` for a checkpoint that is not known."""
+    `path` is itself, and encoders side by side are so each. Raises `RecipeError` for a checkpoint that is not known."""
+    if recipe.get("kind") == "channel-concat":
+        return {**recipe, "of": {name: unfetched(part) for name, part in recipe["of"].items()}}
     if "path" not in recipe:
         return dict(recipe)
     if recipe["path"] not in known():

@@ -211,6 +211,7 @@ POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
+    "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
@@ -239,6 +240,7 @@ SIZES = {
 }
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
     "upm": {"depth": 2, "heads": 3},
@@ -274,6 +276,8 @@ def projector(recipe: dict[str, Any]) -> dict[str, Any]:
     small = PROJECTORS.get(recipe["kind"], {})
     if recipe["kind"] == "resampler" and "hidden" not in recipe:  # as wide as the backbone
         small = {"heads": 2}
+    if "frame" in recipe:  # of pictures of 4 x 4 patches
+        small = {**small, "frame": {**recipe["frame"], **PROJECTORS["q-former"]}, "cells": 16}
     return {**recipe, **small}
 
 

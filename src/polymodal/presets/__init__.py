@@ -65,7 +65,8 @@ class Preset(BaseModel):
             return "not yet"
         if self.about.missing:
             return "in part"
-        parts = [self.model["backbone"], *(part["encoder"] for part in self.model["inputs"].values())]
+        encoders = [one for part in self.model["inputs"].values() for one in _each(part["encoder"])]
+        parts = [self.model["backbone"], *encoders]
         return "runs tiny" if all("path" in part for part in parts) else "architecture only"
 
     @property
@@ -126,7 +127,14 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _each(encoder: dict[str, Any]) -> list[dict[str, Any]]:
+    """An encoder, or those that stand side by side in it."""
+    return list(encoder["of"].values()) if encoder["kind"] == "channel-concat" else [encoder]
+
+
 def _named(part: dict[str, Any]) -> str:
+    if part.get("kind") == "channel-concat":
+        return " + ".join(map(_named, part["of"].values()))
     return part.get("path") or part.get("config", {}).get("model_type") or part["kind"]
 
 

@@ -42,7 +42,7 @@ def published(preset: Preset, tokenizer: str) -> ModelRecipe:
     model, _ = recipe(preset)
     model.backbone = {**unfetched(model.backbone), "tokenizer": tokenizer}
     for part in model.inputs.values():
-        part.encoder = unfetched(part.encoder)
+        part.encoder, part.projector = unfetched(part.encoder), _reading(part.projector, tokenizer)
     return model
 
 
@@ -53,6 +53,8 @@ def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
 
     def small(part: dict[str, Any], name: str, layers: int | None = None) -> dict[str, Any]:
+        if part.get("kind") == "channel-concat":
+            return {**part, "of": {key: small(each, f"{name}.of.{key}") for key, each in part["of"].items()}}
         said = unfetched(part)
         config = said.get("of", said).get("config", {})
         if any(re.match(rf"{re.escape(name)}.*layers\.[\d\[]", pattern) for pattern in patterns):
@@ -65,8 +67,13 @@ def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     model.shared = {name: tiny.shared(options, model.backbone) for name, options in model.shared.items()}
     for name, each in model.inputs.items():
         each.encoder = small(each.encoder, f"inputs.{name}.encoder")
-        each.projector = tiny.projector(each.projector)
+        each.projector = _reading(tiny.projector(each.projector), tokenizer)
     return model
+
+
+def _reading(projector: dict[str, Any], tokenizer: str) -> dict[str, Any]:
+    """The recipe of a projector with a tokenizer that is at hand, where it reads questions."""
+    return {**projector, "tokenizer": tokenizer} if "tokenizer" in projector else projector
 
 
 @contextmanager
@@ -137,10 +144,10 @@ def walk(composition: Composition, tokens: int = 4) -> list[tuple[str, str]]:
     example = processor.encode([question, assistant("A cat.")])
     steps = []
     with torch.no_grad():
-        for item in example.media:
+        for item, span in zip(example.media, example.spans, strict=True):
             inputs = ", ".join(f"{key} {list(value.shape)}" for key, value in (item.inputs or {}).items())
             (features,) = model.encode([item])
-            (projected,) = model.project([item], [features])
+            (projected,) = model.project([item], [features], [span.question])
             steps += [
                 (f"{item.modality}: prepared", inputs),
                 (f"{item.modality}: features [N, D]", str(list(features.shape))),

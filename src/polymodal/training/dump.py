@@ -28,6 +28,7 @@ def write(folder: Path, batches: Sequence[Batch], process: int, about: Sequence[
         media = []
         for m, item in enumerate(batch.media):
             media.append({"modality": item.modality, "key": item.key, "length": item.length, "owner": batch.owner[m]})
+            media[-1]["question"] = batch.questions[m]
             kept = {f"inputs.{key}": value for key, value in (item.inputs or {}).items()}
             if item.encoded is not None:
                 kept["encoded"] = item.encoded
@@ -50,11 +51,13 @@ def read(file: Path) -> Batch:
         inputs = {k.removeprefix("inputs."): v for k, v in own.items() if k.startswith("inputs.")}
         media.append(MediaItem(item["modality"], item["key"], item["length"], inputs or None, own.get("encoded")))
     owner = [item["owner"] for item in about["media"]]
+    questions = [item["question"] for item in about["media"]]
     given: dict[str, Any] = {name: tensors.get(name) for name in TENSORS}
     return Batch(
         **given,
         media=media,
         owner=owner,
+        questions=questions,
         names=about["names"],
     )
 

@@ -81,7 +81,7 @@ class Step:
 
     @cached_property
     def features(self) -> list[Tensor]:
-        return self.model.features(self.batch.media)
+        return self.model.features(self.batch.media, self.batch.questions)
 
     @cached_property
     def answers(self) -> list[Tensor]:

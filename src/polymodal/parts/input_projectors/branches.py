@@ -20,6 +20,7 @@ class Branches(InputProjector):
         self.of = nn.ModuleDict(
             {name: build(f"projector.of.{name}", INPUT_PROJECTORS, part, width_in, width_out) for name, part in of.items()}
         )
+        self.reads_question = any(part.reads_question for part in self.branches.values())
 
     @property
     def options(self) -> dict[str, Any]:
