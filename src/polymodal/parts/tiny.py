@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _COMMON = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -18,9 +19,7 @@ _COMMON = {
     "head_dim": 8,
     "max_position_embeddings": 512,
     "initializer_range": 0.2,  # far from uniform: what a model says depends on what it was shown
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
+    **_SPECIAL,
 }
 _T5 = {
     "d_model": 32,
@@ -33,7 +32,6 @@ _T5 = {
     "pad_token_id": 0,
     "eos_token_id": 2,
 }
-_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 # Every fourth layer of SmolLM3 has no rotary positions, Gemma alternates windows, Cohere and Granite scale their logits:
 # the options below make such things matter at this size.
@@ -65,6 +63,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "phi3": {"model_type": "phi3", **_COMMON},
     "mistral": {"model_type": "mistral", **_COMMON, "sliding_window": 24},
+    "chinchilla": {"model_type": "chinchilla", **{k: v for k, v in _COMMON.items() if k != "num_key_value_heads"}},
     "gpt2": {
         "model_type": "gpt2",
         "n_embd": 32,
@@ -118,6 +117,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 # Further ones that the surveys name, whose every feature is not tried.
 MORE: dict[str, dict[str, Any]] = {
+    "chatglm": {"model_type": "chatglm", **_COMMON},
     "phi": {"model_type": "phi", **_COMMON, "num_key_value_heads": 4},
     "stablelm": {"model_type": "stablelm", **_COMMON},
     "mixtral": {"model_type": "mixtral", **_COMMON, "num_local_experts": 4},
@@ -173,10 +173,8 @@ WHISPER = {
     "decoder_ffn_dim": 48,
     "num_mel_bins": 80,
     "vocab_size": 60,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
     "decoder_start_token_id": 1,
+    **_SPECIAL,
 }
 _WAVE = {
     "hidden_size": 24,
