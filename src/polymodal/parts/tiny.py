@@ -1,6 +1,5 @@
 """Every published component at tiny width: configs of the families that polymodal promises to run, random weights in the
 real classes of transformers. Decides what tiny is: two layers of 24 or 32, pictures of 4 x 4 patches, all else as it is.
-
 `polymodal presets compose NAME --tiny` and the tests build systems of these.
 """
 
@@ -209,6 +208,7 @@ POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
+    "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
