@@ -75,6 +75,7 @@ STATED = {
     "qwen-vl": ("image", 256),
     "lynx": ("image", 32),
     "cogvlm": ("image", 256),
+    "monkey": ("image", 1280),
     "minigpt-v2": ("image", 256),
     "video-chatgpt": ("video", 356),
     "mplug-owl": ("image", 65),
