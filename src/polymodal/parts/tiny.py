@@ -204,11 +204,12 @@ AUDIO: dict[str, tuple[str, dict[str, Any]]] = {
 }
 POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
-# By kind: encoders that read their authors' own files.
+# By kind: encoders whose `config` is theirs and not transformers', most of which read their authors' own files.
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
+    "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
@@ -234,7 +235,7 @@ SIZES = {
     "ffn_dim",
     "max_position_embeddings",
     "vocab_size",
-}
+} | {"d_model", "d_kv", "d_ff", "num_layers", "num_heads"}
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
@@ -294,7 +295,6 @@ def save_tokenizer(folder: str | Path) -> str:
     bytewise = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
     bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytewise.decoder = decoders.ByteLevel()
-    pad, begin, end = special
-    tokens = {"pad_token": pad, "bos_token": begin, "eos_token": end}
+    tokens = dict(zip(("pad_token", "bos_token", "eos_token"), special, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=bytewise, **tokens).save_pretrained(folder)
     return str(folder)
