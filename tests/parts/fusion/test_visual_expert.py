@@ -15,6 +15,8 @@ from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 from polymodal.model.sequence import collate, standing
 from polymodal.parts import peft
+from polymodal.parts.backbones import Backbone
+from polymodal.parts.fusion.visual_expert import VisualExpert
 from polymodal.parts.peft import LoRA
 from polymodal.parts.tiny import FAMILIES
 from tests.conftest import picture
@@ -23,7 +25,7 @@ from tests.parts.fusion.test_attention import TURNS, examples, greedy, logits
 EXPERT = {"kind": "visual-expert"}
 
 
-def fused(tiny_recipe, family: str | None = None, **parts) -> Composition:
+def fused(tiny_recipe, family: str | None = None) -> Composition:
     recipe = tiny_recipe(config=FAMILIES[family]) if family else tiny_recipe()
     recipe["model"]["inputs"]["image"] |= {"fusion": EXPERT}
     return Composition.from_recipe(recipe)
@@ -181,6 +183,14 @@ def test_pictures_and_recordings_have_experts_of_their_own(tiny_recipe):
             weight.mul_(2)
     assert torch.equal(logits(composition, shown), before[0])
     assert not torch.allclose(logits(composition, heard), before[1], atol=1e-3)
+
+
+def test_it_is_as_large_as_the_paper_says(tokenizer_folder):
+    """6.5 billion parameters learn behind a Vicuna-7B (section 2.2), and nearly all of them are these."""
+    sizes = {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32}
+    with torch.device("meta"):
+        expert = VisualExpert(Backbone(config={"model_type": "llama", **sizes}, tokenizer=tokenizer_folder))
+    assert 6.4e9 < sum(p.numel() for p in expert.parameters()) < 6.6e9
 
 
 def test_a_backbone_of_other_layers_is_refused(tiny_recipe):
