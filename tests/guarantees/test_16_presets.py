@@ -62,7 +62,7 @@ def planned(preset: presets.Preset, files: dict[str, Path], folder: Path, tokeni
     model = composing.shrunk(preset, tokenizer)
     sources = [*model.inputs, "text"]
     gated = any(part.fusion["kind"] != "placement" for part in model.inputs.values())
-    short = {"steps": 2 if gated else 1, "batch": 2 * len(sources), "grouping": 1, "warmup": 0, "limit": 512}
+    short = {"steps": 2 if gated else 1, "batch": 2 * len(sources), "grouping": 1, "warmup": 0, "limit": 2048}
     stages = [{**stage, **short, "data": dict.fromkeys(sources, 1.0)} for stage in preset.model_dump()["stages"]]
     for stage in stages:
         stage.pop("epochs", None)

@@ -286,6 +286,23 @@ def test_features_of_equal_look_are_told_apart_by_where_they_stand():
     assert not torch.allclose(a, b, atol=1e-4)
 
 
+def test_views_of_a_picture_are_read_alone_by_the_same_weights():
+    """As pictures one by one, in their order; a view that changes changes its own positions."""
+    one = make("resampler-2d")
+    several = build("projector", INPUT_PROJECTORS, {**PROJECTORS["resampler-2d"], "views": 3}, IN, OUT).eval()
+    several.load_state_dict(one.state_dict())
+    views = [torch.randn(16, IN) for _ in range(3)]
+    with torch.no_grad():
+        (together,) = several(Features([torch.cat(views)]))
+        assert torch.allclose(together, torch.cat(one(Features(views))), atol=1e-5)
+        (changed,) = several(Features([torch.cat([views[0], views[1] + 1, views[2]])]))
+    assert several.length(48) == len(together) == 3 * one.length(16)
+    moved = (together - changed).abs().amax(1).unflatten(0, (3, -1)) > 1e-4
+    assert moved.any(1).tolist() == [False, True, False]
+    with pytest.raises(RecipeError, match="50 features are not those of 3 views"):
+        several.length(50)
+
+
 def test_upm_mixes_its_experts_by_weights_that_sum_to_one():
     """Equal experts give what one of them gives, however the router weighs them; different ones do not."""
     projector = make("upm")

@@ -14,9 +14,9 @@ from polymodal.parts.backbones import Backbone
 from polymodal.parts.tiny import FAMILIES
 from tests.conftest import LLAMA, T5
 
-KINDS = ["lora", "prefix", "layernorm"]
+KINDS = ["lora", "prefix", "layernorm", "bottleneck"]
 PREFIXED = ["llama", "mistral", "gpt2"]  # families whose attention peft's zero-gated prefixes know
-ATTENTION = {"lora": "lm.*.self_attn.[qv]_proj", "prefix": "lm.*.self_attn", "layernorm": "lm.*norm"}
+ATTENTION = {"lora": "lm.*.self_attn.[qv]_proj", "prefix": "lm.*.self_attn", "layernorm": "lm.*norm", "bottleneck": "lm.*"}
 
 
 def adapter(kind: str, **options):
@@ -74,19 +74,21 @@ def test_every_family_takes_it_and_is_what_it_was(family, kind, tokenizer_folder
         assert torch.equal(states(backbone), before)
         assert [*backbone.named_parameters()] == [*names.items()]
     assert torch.equal(states(backbone), after)
-    if kind != "prefix":
+    if kind not in ("prefix", "bottleneck"):
         with peft.detached(backbone, merge=True):
             assert torch.allclose(states(backbone), after, atol=1e-4 * float(after.abs().max()))
         assert torch.equal(states(backbone), after)
 
 
-@pytest.mark.parametrize("family", PREFIXED)
+@pytest.mark.parametrize("family", [*PREFIXED, "gemma3", "opt"])
 def test_generation_with_a_cache_is_generation_without(family, tokenizer_folder):
     """A prefix is no position of the sequence: padding, caches and their cropping do not know of it."""
     torch.manual_seed(0)
     backbone = Backbone(config=dict(FAMILIES[family]), tokenizer=tokenizer_folder).eval()
     peft.attach(backbone, {"*": adapter("lora")})
-    peft.attach(backbone, {"*": adapter("prefix", length=3)})  # around attention whose projections are wrapped already
+    if family in PREFIXED:
+        peft.attach(backbone, {"*": adapter("prefix", length=3)})  # around attention whose projections are wrapped already
+    peft.attach(backbone, {"*": adapter("bottleneck", width=3)})  # around layers, all of which is wrapped already
     disturb(backbone)
     ids, mask = torch.arange(5, 21).view(2, 8), torch.ones(2, 8, dtype=torch.long)
     mask[1, :3] = 0
@@ -109,6 +111,7 @@ def test_a_pattern_chooses_modules(kind, backbone):
             "lora": {"lm.model.layers.1.self_attn.q_proj", "lm.model.layers.1.self_attn.v_proj"},
             "prefix": {"lm.model.layers.1.self_attn"},
             "layernorm": {"lm.model.layers.1.input_layernorm", "lm.model.layers.1.post_attention_layernorm"},
+            "bottleneck": {"lm.model.layers.1"},
         }[kind]
     )
 
@@ -117,12 +120,14 @@ def test_names_stand_beside_those_of_the_weights(backbone):
     peft.attach(backbone, {"lm.model.layers.0.self_attn.q_proj": adapter("lora")})
     peft.attach(backbone, {"lm.model.layers.0.self_attn": adapter("prefix")})
     peft.attach(backbone, {"lm.model.norm": adapter("layernorm")})
+    peft.attach(backbone, {"lm.model.layers.1": adapter("bottleneck")})
     assert set(peft.weights(backbone)) == {
         "lm.model.layers.0.self_attn.q_proj.lora_A.weight",
         "lm.model.layers.0.self_attn.q_proj.lora_B.weight",
         "lm.model.layers.0.self_attn.adaption_prompt",
         "lm.model.layers.0.self_attn.adaption_gate",
         "lm.model.norm.ln_tuning_layers.weight",
+        *(f"lm.model.layers.1.adapter_{layer}.{key}" for layer in ("down", "up") for key in ("weight", "bias")),
     }
     assert "lm.model.layers.0.self_attn.q_proj.weight" in peft.named_parameters(backbone)
 
@@ -154,11 +159,57 @@ def test_a_tied_head_has_no_lora(tokenizer_folder):
     assert heads[1] is not None
 
 
-def test_a_prefix_cannot_be_merged(backbone):
-    peft.attach(backbone, {"*": adapter("prefix")})
-    with pytest.raises(RecipeError, match="cannot be merged"), peft.detached(backbone, merge=True):
+@pytest.mark.parametrize("kind", ["prefix", "bottleneck"])
+def test_what_no_weights_express_cannot_be_merged(kind, backbone):
+    peft.attach(backbone, {"*": adapter(kind)})
+    attached = peft.weights(backbone)
+    with pytest.raises(RecipeError, match=f"'{kind}' cannot be merged"), peft.detached(backbone, merge=True):
         pass
-    assert all(peft.attached(layer.self_attn) for layer in backbone.lm.model.layers)
+    assert peft.weights(backbone).keys() == attached.keys()
+
+
+def test_a_bottleneck_is_h_and_what_two_layers_make_of_h(backbone):
+    """Of a layer that carries adapters of its own; the backbone still finds its layers, and whatever hooks into them."""
+    names, stack = [*backbone._layers()], backbone.stack
+    seen: list[torch.Tensor] = []
+    for layer in backbone.layers:
+        layer.register_forward_hook(lambda module, given, out: seen.append(out))
+    peft.attach(backbone, {ATTENTION["lora"]: adapter("lora")})
+    peft.attach(backbone, {"lm.model.layers.1": adapter("bottleneck", width=3)})
+    disturb(backbone)
+    assert [*backbone._layers()] == names
+    assert backbone.stack is stack
+    wrapper = backbone.layers[1]
+    wrapper.register_forward_hook(lambda module, given, out: seen.append(out))
+    ids = torch.arange(5, 13)[None]
+    with torch.no_grad():
+        backbone.hidden(backbone.embed(ids), torch.ones_like(ids))
+        first, h, out = seen
+        between = torch.nn.functional.gelu(h @ wrapper.adapter_down.weight.T + wrapper.adapter_down.bias)
+        assert between.shape[-1] == 3
+        expected = h + between @ wrapper.adapter_up.weight.T + wrapper.adapter_up.bias
+    assert torch.allclose(out, expected, atol=1e-5)
+    assert not torch.allclose(out, h, atol=1e-2)
+
+
+def test_bottlenecks_learn_through_checkpointed_layers(backbone):
+    """As without: the layer is computed again, its bottleneck is not."""
+    peft.attach(backbone, {"lm.*": adapter("bottleneck")})
+    disturb(backbone)
+    backbone.requires_grad_(False)
+    weights = peft.weights(backbone)
+    ids = torch.arange(5, 13)[None]
+
+    def gradients() -> list[torch.Tensor]:
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        hidden = backbone.hidden(backbone.embed(ids), torch.ones_like(ids))
+        return list(torch.autograd.grad(hidden.pow(2).sum(), weights.values()))
+
+    plain = gradients()
+    backbone.checkpoint(True)
+    assert all(torch.equal(a, b) for a, b in zip(gradients(), plain, strict=True))
+    assert all(gradient.any() for gradient in plain)
 
 
 def test_thin_matrices_of_a_half_precision_backbone_learn_in_full(tokenizer_folder):
@@ -180,6 +231,6 @@ def test_what_is_only_tried_is_taken_off_again(backbone):
     peft.attach(backbone, {"lm.*.q_proj": adapter("lora")})
     modules = dict(backbone.named_modules())
     with peft.trial(backbone):
-        peft.attach(backbone, {"*": adapter("prefix"), "lm.*": adapter("lora")})
+        peft.attach(backbone, {"*": adapter("prefix"), "lm.*": adapter("lora"), "lm*": adapter("bottleneck")})
         assert len(list(backbone.modules())) > len(modules)
     assert dict(backbone.named_modules()) == modules

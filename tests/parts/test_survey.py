@@ -59,7 +59,7 @@ def check_encoder(row: Row, tmp_path, _) -> None:
         check_lengths_and_neighbours(make(**recipe | options), media)
         return
     recipe = tiny.part(row.recipe or {}, row.model_type)
-    kind = recipe["config"]["model_type"]
+    kind = recipe["config"].get("model_type")
     media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]
     encoder = make(**recipe)
     check_lengths_and_neighbours(encoder, media)

@@ -162,7 +162,7 @@ def test_the_guide_shows_adapters_as_they_are(tiny_recipe, data, tmp_path):
     (example,) = re.findall(r"```yaml\n(peft:.*?)```", page, re.S)
     trained = train(recipe(tiny_recipe(), tmp_path / "run", data, stage(**yaml.safe_load(example), steps=1)))
     assert {name.split(".")[0] for name in peft.weights(trained.model)} == {"backbone", "inputs"}
-    for kind in (peft.LoRA, peft.Prefix, peft.LayerNorm):
+    for kind in (peft.LoRA, peft.Prefix, peft.LayerNorm, peft.Bottleneck):
         (name,) = get_args(kind.model_fields["kind"].annotation)
         (row,) = re.findall(rf"^\| `{name}` \|(.*?)\| [a-z]", page, re.M)
         options = {key: field.default for key, field in kind.model_fields.items() if key not in ("kind", "rate")}

@@ -134,7 +134,7 @@ def _features(model: MultimodalLM, examples: Sequence[Example], cached: int) -> 
     (example,) = examples
     items = [example.media[span.index] for span in example.spans]
     behind = [span.start + span.length > cached for span in example.spans]
-    live = [new or model.modalities[item.modality].fusion.attends for new, item in zip(behind, items, strict=True)]
+    live = [new or not model.modalities[item.modality].fusion.stands for new, item in zip(behind, items, strict=True)]
     asked = [span.question for span, on in zip(example.spans, live, strict=True) if on]
     fresh = iter(model.features([item for item, on in zip(items, live, strict=True) if on], asked))
     return [next(fresh) if on else torch.empty(0, model.backbone.width) for on in live]

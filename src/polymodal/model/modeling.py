@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.config import ModelRecipe
-from polymodal.model.sequence import Batch, MediaItem, latest, place, shared_prefix
+from polymodal.model.sequence import Batch, MediaItem, latest, place, shared_prefix, standing
 from polymodal.parts import peft, prefix
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inputs, Vocabulary, build
@@ -158,7 +158,7 @@ class MultimodalLM(nn.Module):
             for name, part in self.modalities.items():
                 if part.fusion.attends:
                     own = [rows for item, rows in zip(batch.media, features, strict=True) if item.modality == name]
-                    stack.enter_context(part.fusion.attending(own, latest(batch, name)))
+                    stack.enter_context(part.fusion.attending(own, latest(batch, name), standing(batch, name) >= 0))
             yield
 
     def zero(self, parts: Iterable[str]) -> Tensor | None:

@@ -104,7 +104,7 @@ def exportability(composition: Composition) -> tuple[bool, str]:
     if set(modalities) != {"image"}:
         return False, f"LLaVA has one modality, image; this has {', '.join(modalities) or 'none'}"
     if modalities["image"].fusion.attends:
-        return False, "LLaVA places features in the sequence; here the backbone's layers look at them"
+        return False, "LLaVA places features in the sequence; here the backbone's layers know of them"
     image, text = modalities["image"], composition.model.backbone.lm.config.model_type
     if not isinstance(image.encoder, TransformersVision) or image.encoder.network.config.model_type not in _LLAVA_VISION:
         return False, "the image encoder is not CLIP, the only one whose output LLaVA's class gives exactly"

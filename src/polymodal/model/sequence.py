@@ -181,9 +181,8 @@ def place(text: Tensor, features: Sequence[Tensor], batch: Batch) -> Tensor:
     return table[batch.index_map]
 
 
-def latest(batch: Batch, modality: str) -> Tensor:
-    """[B, T]: which of the batch's items of a modality each position looks at: the last that begins at or before it in the
-    same example, by its number among them; -1 for none."""
+def standing(batch: Batch, modality: str) -> Tensor:
+    """[B, T]: which of the batch's items of a modality stands at each position, by its number among them; -1 for none."""
     numbers: list[int] = []  # of each row of the table of features
     count = 0
     for item in batch.media:
@@ -193,7 +192,12 @@ def latest(batch: Batch, modality: str) -> Tensor:
     if not count:
         return torch.full_like(batch.ids, -1)
     row = batch.index_map - batch.ids.numel()
-    here = torch.where(row >= 0, torch.tensor(numbers)[row.clamp(min=0)], -1)
+    return torch.where(row >= 0, torch.tensor(numbers)[row.clamp(min=0)], -1)
+
+
+def latest(batch: Batch, modality: str) -> Tensor:
+    """[B, T]: which of them each position looks at: the last that begins at or before it in the same example."""
+    here = standing(batch, modality)
     column = torch.where(here >= 0, torch.arange(here.shape[1]), -1).cummax(-1).values
     found = column.clamp(min=0)
     known = (column >= 0) & (batch.segments.gather(1, found) == batch.segments)

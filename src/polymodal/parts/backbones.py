@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts import prefix
+from polymodal.parts import language_models, peft, prefix
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -44,6 +44,7 @@ class Backbone(nn.Module):
         super().__init__()
         import transformers
 
+        language_models.register()
         source = tokenizer or path
         if source is None:
             raise RecipeError("backbone.config needs a 'tokenizer' (asset:NAME, a Hub id or a folder)")
@@ -82,7 +83,8 @@ class Backbone(nn.Module):
     def _layers(self) -> dict[str, nn.Module]:
         from transformers.modeling_layers import GradientCheckpointingLayer
 
-        return {name: m for name, m in self.lm.named_modules() if isinstance(m, GradientCheckpointingLayer)}
+        every = peft.named_modules(self.lm)  # by names that an adapter around a layer does not change
+        return {name: m for name, m in every if isinstance(peft.base(m), GradientCheckpointingLayer)}
 
     def ids(self, text: str) -> list[int]:
         """The tokens of a text that stands in the middle of a conversation."""

@@ -106,9 +106,11 @@ class InputProjector(nn.Module):
 
 class Fusion(nn.Module):
     """How projected features reach the backbone. The constructor's first argument is the `Backbone`, which a fusion may
-    hook into but does not own. `attends`: the backbone's layers look at the features, which stand nowhere themselves."""
+    hook into but does not own. `attends`: the backbone's layers have to know of the items, by `attending`. `stands`: the
+    features stand in the sequence; otherwise its layers look at them."""
 
     attends = False
+    stands = True
 
     @abstractmethod
     def length(self, n: int) -> int:
@@ -119,9 +121,9 @@ class Fusion(nn.Module):
         """[N, D] -> [length(N), D]: what stands at the positions of an item."""
 
     @contextmanager
-    def attending(self, features: list[Tensor], latest: Tensor) -> Iterator[None]:
+    def attending(self, features: list[Tensor], latest: Tensor, own: Tensor) -> Iterator[None]:
         """Around a run of the backbone. `features`: M x [N, D], this modality's items of the batch. `latest` [B, T]: the
-        item that each position of the batch looks at, -1 for none."""
+        item that each position of the batch looks at, -1 for none. `own` [B, T]: whether one of them stands there."""
         yield
 
 

@@ -5,11 +5,12 @@ adapter is here: a wrapper around one module, which leaves that module's weights
     prefix      learned tokens that an attention layer also attends to, behind a gate that starts at zero (LLaMA-Adapter,
                 Zhang et al. 2023, arXiv:2303.16199)
     layernorm   a normalisation layer's gain and bias, learned in a copy (Zhao et al. 2023, arXiv:2312.11420)
+    bottleneck  two thin layers behind a layer of a language model (Houlsby et al. 2019, arXiv:1902.00751)
 
-The layers are the `peft` library's. Ours is where they go and what they are called. A wrapped module keeps its name, and so
-do its weights: `...q_proj.weight` is what it was, `...q_proj.lora_A.weight` stands beside it. Patterns of a stage, a run's
-state and checkpoints all use these names, so that none of them changes when an adapter is attached. Each starts as the
-identity: attaching changes no output.
+The layers are the `peft` library's, but for the last, which it has not. Ours is where they go and what they are called. A
+wrapped module keeps its name, and so do its weights: `...q_proj.weight` is what it was, `...q_proj.lora_A.weight` stands
+beside it. Patterns of a stage, a run's state and checkpoints all use these names, so that none of them changes when an
+adapter is attached. Each starts as the identity: attaching changes no output.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError, nearest
+from polymodal.parts.bottleneck import BottleneckLayer
 
 
 class _Adapter(BaseModel):
@@ -54,8 +56,21 @@ class LayerNorm(_Adapter):
     kind: Literal["layernorm"]
 
 
-Adapter = Annotated[LoRA | Prefix | LayerNorm, Field(discriminator="kind")]
-_BASE = {"lora": "base_layer", "prefix": "model", "layernorm": "base_layer"}  # where peft's layers keep what they wrap
+class Bottleneck(_Adapter):
+    """`width`: of what lies between the two layers."""
+
+    kind: Literal["bottleneck"]
+    width: int = Field(64, ge=1)
+
+
+Adapter = Annotated[LoRA | Prefix | LayerNorm | Bottleneck, Field(discriminator="kind")]
+_BASE = {
+    "lora": "base_layer",
+    "prefix": "model",
+    "layernorm": "base_layer",
+    "bottleneck": "base_layer",
+}  # of what is wrapped
+_BESIDE = ("prefix", "bottleneck")  # what no plain weights express
 _MARK = "_polymodal_adapter"
 _NAME = "default"  # peft can hold several adapters of a module by name; here a module has one
 
@@ -67,7 +82,8 @@ def attach(model: nn.Module, adapters: Mapping[str, Any]) -> None:
     for pattern, adapter in adapters.items():
         adapter = adapter.model_copy(update={"rate": None})
         shared = Counter(id(p) for module in model.modules() for p in module._parameters.values())
-        fits = {name: place for name, place in _places(model) if _fits(adapter, _at(place), shared)}
+        widths = _widths(model)
+        fits = {name: place for name, place in _places(model) if _fits(adapter, _at(place), shared, widths)}
         matched = {name: place for name, place in fits.items() if fnmatchcase(name, pattern)}
         if not matched:
             hint = nearest(pattern, fits) if fits else ": this model has no module that it fits"
@@ -75,7 +91,7 @@ def attach(model: nn.Module, adapters: Mapping[str, Any]) -> None:
         for name, place in matched.items():
             current = attached(_at(place))
             if current is None:
-                place[0]._modules[place[1]] = _wrap(_at(place), adapter)
+                place[0]._modules[place[1]] = _wrap(_at(place), adapter, widths)
             elif current != adapter:
                 has = current.model_dump(exclude_none=True)
                 raise RecipeError(
@@ -142,8 +158,9 @@ def detached(model: nn.Module, merge: bool = False) -> Iterator[None]:
     in another order). Afterwards everything is as it was, bit for bit. Raises `RecipeError` for an adapter that plain
     weights cannot express."""
     wrapped = [(place, _at(place)) for _, place in _places(model) if attached(_at(place))]
-    if merge and any(attached(module).kind == "prefix" for _, module in wrapped):
-        raise RecipeError("an adapter of kind 'prefix' cannot be merged into weights: save it beside them")
+    for kind in _BESIDE if merge else ():
+        if any(attached(module).kind == kind for _, module in wrapped):
+            raise RecipeError(f"an adapter of kind '{kind}' cannot be merged into weights: save it beside them")
     kept: list[tuple[Tensor, Tensor]] = []
     try:
         for (parent, key), module in wrapped:
@@ -207,7 +224,18 @@ def _joined(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
 
 
-def _fits(adapter: Any, module: nn.Module, shared: Mapping[int, int]) -> bool:
+def _widths(model: nn.Module) -> dict[int, int]:
+    """{id of a layer of a language model: the width of its states}. Not its weights but the model says it: a layer may have
+    norms of other widths inside."""
+    from transformers import GenerationMixin
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    models: list[Any] = [module for module in model.modules() if isinstance(module, GenerationMixin)]
+    layers = [(layer, lm.config.hidden_size) for lm in models for layer in lm.modules()]
+    return {id(layer): width for layer, width in layers if isinstance(layer, GradientCheckpointingLayer)}
+
+
+def _fits(adapter: Any, module: nn.Module, shared: Mapping[int, int], widths: Mapping[int, int]) -> bool:
     """Whether a kind of adapter can wrap a module, or already does."""
     if attached(module) is not None:
         return attached(module).kind == adapter.kind
@@ -217,6 +245,8 @@ def _fits(adapter: Any, module: nn.Module, shared: Mapping[int, int]) -> bool:
         # Exact types: nn.MultiheadAttention reads its projection's weight past the module. A head that is tied to the
         # embeddings has no weight of its own: merged, it would change them too.
         return type(module) in (nn.Linear, Conv1D) and shared[id(module.weight)] == 1
+    if adapter.kind == "bottleneck":
+        return id(module) in widths
     if adapter.kind == "prefix":
         from peft.tuners.adaption_prompt.config import TRANSFORMERS_MODEL_CONFIG
 
@@ -232,7 +262,7 @@ def _family(module: nn.Module) -> str:
     return getattr(getattr(module, "config", None), "model_type", "")
 
 
-def _wrap(module: nn.Module, adapter: Any) -> nn.Module:
+def _wrap(module: nn.Module, adapter: Any, widths: Mapping[int, int]) -> nn.Module:
     import peft
 
     wrapper: Any
@@ -248,6 +278,8 @@ def _wrap(module: nn.Module, adapter: Any) -> nn.Module:
 
         layer = AdaptedAttentionGPT if _family(module) == "gpt2" else AdaptedAttention
         wrapper = layer(_family(module), adapter.length, module)
+    elif adapter.kind == "bottleneck":
+        wrapper = BottleneckLayer(module, widths[id(module)], adapter.width)
     else:
         from peft.tuners.ln_tuning.layer import LNTuningLayer
 

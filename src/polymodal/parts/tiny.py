@@ -1,6 +1,5 @@
 """Every published component at tiny width: configs of the families that polymodal promises to run, random weights in the
 real classes of transformers. Decides what tiny is: two layers of 24 or 32, pictures of 4 x 4 patches, all else as it is.
-
 `polymodal presets compose NAME --tiny` and the tests build systems of these.
 """
 
@@ -9,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _COMMON = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -18,9 +18,7 @@ _COMMON = {
     "head_dim": 8,
     "max_position_embeddings": 512,
     "initializer_range": 0.2,  # far from uniform: what a model says depends on what it was shown
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
+    **_SPECIAL,
 }
 _T5 = {
     "d_model": 32,
@@ -33,7 +31,6 @@ _T5 = {
     "pad_token_id": 0,
     "eos_token_id": 2,
 }
-_SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 # Every fourth layer of SmolLM3 has no rotary positions, Gemma alternates windows, Cohere and Granite scale their logits:
 # the options below make such things matter at this size.
@@ -65,6 +62,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "phi3": {"model_type": "phi3", **_COMMON},
     "mistral": {"model_type": "mistral", **_COMMON, "sliding_window": 24},
+    "chinchilla": {"model_type": "chinchilla", **{k: v for k, v in _COMMON.items() if k != "num_key_value_heads"}},
     "gpt2": {
         "model_type": "gpt2",
         "n_embd": 32,
@@ -118,6 +116,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 # Further ones that the surveys name, whose every feature is not tried.
 MORE: dict[str, dict[str, Any]] = {
+    "chatglm": {"model_type": "chatglm", **_COMMON},
     "phi": {"model_type": "phi", **_COMMON, "num_key_value_heads": 4},
     "stablelm": {"model_type": "stablelm", **_COMMON},
     "mixtral": {"model_type": "mixtral", **_COMMON, "num_local_experts": 4},
@@ -173,10 +172,8 @@ WHISPER = {
     "decoder_ffn_dim": 48,
     "num_mel_bins": 80,
     "vocab_size": 60,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
     "decoder_start_token_id": 1,
+    **_SPECIAL,
 }
 _WAVE = {
     "hidden_size": 24,
@@ -207,11 +204,13 @@ AUDIO: dict[str, tuple[str, dict[str, Any]]] = {
 }
 POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
-# By kind: encoders that read their authors' own files.
+# By kind: encoders whose `config` is theirs and not transformers', most of which read their authors' own files.
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
+    "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
+    "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
@@ -237,7 +236,7 @@ SIZES = {
     "ffn_dim",
     "max_position_embeddings",
     "vocab_size",
-}
+} | {"d_model", "d_kv", "d_ff", "num_layers", "num_heads"}
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
@@ -300,7 +299,6 @@ def save_tokenizer(folder: str | Path) -> str:
     bytewise = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
     bytewise.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytewise.decoder = decoders.ByteLevel()
-    pad, begin, end = special
-    tokens = {"pad_token": pad, "bos_token": begin, "eos_token": end}
+    tokens = dict(zip(("pad_token", "bos_token", "eos_token"), special, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=bytewise, **tokens).save_pretrained(folder)
     return str(folder)

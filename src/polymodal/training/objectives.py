@@ -119,7 +119,7 @@ class Step:
         raises `RecipeError` where the backbone's layers look at them instead."""
         self.one_item_each(objective)
         for name in {item.modality for item in self.batch.media}:
-            if self.model.modalities[name].fusion.attends:
+            if not self.model.modalities[name].fusion.stands:
                 raise RecipeError(
                     f"objective '{objective}' is for features that stand in the sequence: inputs.{name}.fusion"
                 )

@@ -24,6 +24,7 @@ PROMPTS = {"kind": "adaption-prompts", "length": 5}
 BOTH = pytest.mark.parametrize("fusion", [GATED, PROMPTS], ids=["gated", "prompts"])
 # Learned positions inside a decoder of its own (OPT), positional arguments (GPT-2), windows, ALiBi.
 LOOKED_AT = [(GATED, f) for f in ("llama", "opt", "gpt2", "mistral", "gemma3", "smollm3", "persimmon", "granite", "bloom")]
+LOOKED_AT += [(GATED, "chinchilla")]
 LOOKED_AT += [(PROMPTS, f) for f in FAMILIES_OF_PROMPTS]
 IN_FAMILIES = pytest.mark.parametrize(("fusion", "family"), LOOKED_AT, ids=[f"{k['kind']}-{f}" for k, f in LOOKED_AT])
 

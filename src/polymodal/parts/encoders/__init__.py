@@ -20,4 +20,5 @@ ENCODERS = {
     "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "channel-concat": "polymodal.parts.encoders.channel_concat.ChannelConcat",
+    "parallel-vit": "polymodal.parts.encoders.parallel_vit.ParallelViT",
 }

@@ -53,10 +53,10 @@ class AdaptionPrompts(Attention):
         return 1
 
     @contextmanager
-    def attending(self, features: list[Tensor], latest: Tensor) -> Iterator[None]:
+    def attending(self, features: list[Tensor], latest: Tensor, own: Tensor) -> Iterator[None]:
         """What looks at nothing looks at item 0, of which nothing is added to the prompts."""
         each = [rows.expand(self.prompts, -1) for rows in features]
-        with super().attending([torch.zeros_like(each[0]), *each] if each else [], latest + 1):
+        with super().attending([torch.zeros_like(each[0]), *each] if each else [], latest + 1, own):
             yield
 
     def _after(self, key: str, attention: nn.Module, args: Any, kwargs: Any, output: Any) -> tuple[Any, ...]:

@@ -6,27 +6,21 @@ in its own example, and of no other (Flamingo, arXiv 2204.14198, section 2.1):
     ids      <s>  U  ▢  what  ?  A  a  cat  U  ▢  and  this  ?
     latest   -1  -1  0   0    0  0  0   0   0  1   1    1    1
 
-What a layer is given are hidden states of some columns. Which ones, follows from how many positions the cache holds when
-the backbone's model is called; columns behind the prompt are generated and see what its last one sees. Hooks before the
-model and before its layers are all that there is of this in a backbone: its modules, their names and weights stay as they
-are, and a run that nobody said anything about is one of text alone.
+Columns behind the prompt are generated and see what its last one sees.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from polymodal.errors import RecipeError
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import FILLER, Fusion
+from polymodal.parts.base import FILLER
+from polymodal.parts.fusion.inside import Inside
 
 
 class Media:
@@ -58,24 +52,16 @@ class Media:
         return self._kept[of]
 
 
-class Attention(Fusion):
+class Attention(Inside):
     """What fusions by attention share. A subclass hooks its layers into the backbone's; `running` says what of."""
 
-    attends = True
+    stands = False
 
     def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        model = backbone.stack
-        signature = inspect.signature(model.forward)
-        if backbone.seq2seq or "past_key_values" not in signature.parameters:
-            kind = backbone.lm.config.model_type
-            raise RecipeError(f"fusion: a '{kind}' backbone has no layers that could look at media: use 'placement'")
+        super().__init__(backbone)
         with torch.no_grad():
             filler = backbone.embed(torch.tensor(backbone.ids(FILLER)[-1:], device=backbone.lm.device))[0]
         self.marker = nn.Parameter(filler.detach().float().clone())  # a token that a backbone reads past
-        self._given: Media | None = None
-        self.running: tuple[Media | None, int] = None, 0
-        model.register_forward_pre_hook(functools.partial(self._begin, signature), with_kwargs=True)
 
     def length(self, n: int) -> int:
         return 1
@@ -84,19 +70,6 @@ class Attention(Fusion):
         return self.marker[None]
 
     @contextmanager
-    def attending(self, features: list[Tensor], latest: Tensor) -> Iterator[None]:
-        self._given = Media(features, latest) if features else None
-        try:
+    def attending(self, features: list[Tensor], latest: Tensor, own: Tensor) -> Iterator[None]:
+        with self.giving(Media(features, latest) if features else None):
             yield
-        finally:
-            self._given = None
-
-    def _begin(self, signature: inspect.Signature, model: nn.Module, args: Any, kwargs: Any) -> None:
-        """Before the backbone's model runs: what its columns look at, and which is the first of them. It stays until the
-        model runs again: a layer whose states were not kept runs once more in the backward pass."""
-        cache = signature.bind_partial(*args, **kwargs).arguments.get("past_key_values")
-        self.running = self._given, 0 if cache is None else cache.get_seq_length()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy looks at nothing: what is looked at is part of a graph, and of one run."""
-        return {**self.__dict__, "_given": None, "running": (None, 0)}

@@ -1,6 +1,7 @@
 """Position-aware resampler (Qwen-VL, arXiv 2308.12966): a square of learned queries reads a square of features once, and
 both say where they stand, in two dimensions. Positions of a larger grid lie between those of the queries (bicubic), as in
-the authors' code, which also has the two norms in front, one behind, and a last square matrix."""
+the authors' code, which also has the two norms in front, one behind, and a last square matrix. Of a picture and its tiles
+each can be read alone, by the same weights (Monkey, 2311.06607)."""
 
 from __future__ import annotations
 
@@ -15,12 +16,15 @@ from polymodal.parts.input_projectors.mlp import Positive
 
 class Resampler2D(InputProjector):
     """A linear layer De -> D, then one layer of cross-attention from `queries` x `queries` learned queries. Heads of width
-    128 or less."""
+    128 or less. `views`: how many squares an item's features are, one behind the other."""
 
     places: Tensor
 
-    def __init__(self, width_in: int, width_out: int, queries: Positive = 16, heads: Positive | None = None) -> None:
+    def __init__(
+        self, width_in: int, width_out: int, queries: Positive = 16, heads: Positive | None = None, views: Positive = 1
+    ) -> None:
         super().__init__()
+        self.views = views
         heads = heads or max(1, width_out // 128)
         if width_out % heads or width_out % 4:
             raise RecipeError(
@@ -34,11 +38,17 @@ class Resampler2D(InputProjector):
         self.register_buffer("places", waves(queries, width_out), persistent=False)
 
     def length(self, n: int) -> int:
-        side(n, "resampler-2d")
-        return len(self.queries)
+        if n % self.views:
+            raise RecipeError(f"resampler-2d: {n} features are not those of {self.views} views of a picture")
+        side(n // self.views, "resampler-2d")
+        return self.views * len(self.queries)
 
     def forward(self, features: Features) -> list[Tensor]:
-        return run_by_shape([{"features": x} for x in features.tokens], lambda batch: self._read(batch["features"]))
+        def run(batch: dict[str, Tensor]) -> Tensor:  # [B, V * N, De] -> [B, V * N', D]
+            views = batch["features"].unflatten(1, (self.views, -1)).flatten(0, 1)
+            return self._read(views).unflatten(0, (-1, self.views)).flatten(1, 2)
+
+        return run_by_shape([{"features": x} for x in features.tokens], run)
 
     def _read(self, x: Tensor) -> Tensor:  # [B, N, De] -> [B, N', D]
         n = side(x.shape[1], "resampler-2d")
