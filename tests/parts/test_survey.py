@@ -30,6 +30,7 @@ from tests.parts.encoders import test_beit3 as beit3
 from tests.parts.encoders import test_clip_resnet as clip_resnet
 from tests.parts.encoders import test_eva2_clip as eva2_clip
 from tests.parts.encoders import test_imagebind as imagebind
+from tests.parts.encoders import test_nfnet as nfnet
 from tests.parts.encoders import test_pointbert as pointbert
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
@@ -43,6 +44,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "beit3": beit3.released,
     "clip-resnet": clip_resnet.released,
     "eva2-clip": eva2_clip.released,
+    "nfnet": nfnet.released,
 }
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
