@@ -29,6 +29,7 @@ from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_beit3 as beit3
 from tests.parts.encoders import test_clip_resnet as clip_resnet
 from tests.parts.encoders import test_eva2_clip as eva2_clip
+from tests.parts.encoders import test_grounding_dino as grounding_dino
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_nfnet as nfnet
 from tests.parts.encoders import test_pointbert as pointbert
@@ -46,6 +47,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "eva2-clip": eva2_clip.released,
     "nfnet": nfnet.released,
 }
+SAVED = {"grounding-dino": grounding_dino.saved}  # kind -> what makes a tiny folder as transformers saves the published one
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}
 TOWERS |= {config["model_type"]: (name, config) for name, (_, config) in audio.ENCODERS.items() if name != "hubert-large"}
 
@@ -59,6 +61,11 @@ def check_encoder(row: Row, tmp_path, _) -> None:
     if recipe["kind"] in RELEASED:
         options, media = RELEASED[recipe["kind"]](tmp_path / recipe["path"])
         check_lengths_and_neighbours(make(**recipe | options), media)
+        return
+    if recipe["kind"] in SAVED:
+        options, media = SAVED[recipe["kind"]](tmp_path)
+        check_lengths_and_neighbours(make(**recipe | options), media)
+        check_lengths_and_neighbours(make(**tiny.part(recipe)), media)
         return
     recipe = tiny.part(row.recipe or {}, row.model_type)
     kind = recipe["config"]["model_type"]

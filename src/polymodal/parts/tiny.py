@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from polymodal.parts import tiny_encoders
+
 _COMMON = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -211,10 +213,7 @@ POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
-    "nfnet": {
-        **{"depth1": 1, "depth2": 2, "depth3": 1, "depth4": 1, "width1": 16, "width2": 16, "width3": 32, "width4": 32},
-        **{"stem": 16, "group": 8, "classes": 3},
-    },
+    "nfnet": tiny_encoders.NFNET,
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
@@ -259,6 +258,8 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     if recipe.get("kind") in RELEASED:
         options = {key: value for key, value in recipe.items() if key != "path"} | {"config": RELEASED[recipe["kind"]]}
         return options | ({"size": 64} if "size" in recipe else {})
+    if recipe.get("kind") == "grounding-dino":
+        return {**tiny_encoders.GROUNDING_DINO, **({"levels": recipe["levels"]} if "levels" in recipe else {})}
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}

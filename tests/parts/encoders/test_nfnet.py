@@ -10,12 +10,12 @@ from torch import nn
 
 from polymodal.parts.encoders.nfnet import F6, NFNetImages
 from polymodal.parts.encoders.nfnet_network import ALPHA, Convolution, NFNet
-from polymodal.parts.tiny import RELEASED
+from polymodal.parts.tiny_encoders import NFNET
 from tests.conftest import picture
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 from tests.parts.encoders.published import published, save, shapes
 
-TINY = {"config": RELEASED["nfnet"], "size": 64}
+TINY = {"config": NFNET, "size": 64}
 MEDIA = [picture(1), picture(2, (50, 90))]
 
 

@@ -18,5 +18,6 @@ ENCODERS = {
     "beit3": "polymodal.parts.encoders.beit3.Beit3",
     "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
+    "grounding-dino": "polymodal.parts.encoders.grounding_dino.GroundingDino",
     "nfnet": "polymodal.parts.encoders.nfnet.NFNetImages",
 }
