@@ -33,6 +33,7 @@ from tests.parts.encoders import test_grounding_dino as grounding_dino
 from tests.parts.encoders import test_imagebind as imagebind
 from tests.parts.encoders import test_nfnet as nfnet
 from tests.parts.encoders import test_pointbert as pointbert
+from tests.parts.encoders import test_ram_plus as ram_plus
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
@@ -46,6 +47,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "clip-resnet": clip_resnet.released,
     "eva2-clip": eva2_clip.released,
     "nfnet": nfnet.released,
+    "ram-plus": ram_plus.released,
 }
 SAVED = {"grounding-dino": grounding_dino.saved}  # kind -> what makes a tiny folder as transformers saves the published one
 TOWERS = {config["model_type"]: (name, config) for name, config in vision.ENCODERS.items()}

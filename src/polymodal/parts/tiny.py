@@ -214,6 +214,7 @@ RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
     "nfnet": tiny_encoders.NFNET,
+    "ram-plus": tiny_encoders.RAM_PLUS,
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.

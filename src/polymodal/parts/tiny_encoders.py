@@ -28,3 +28,9 @@ GROUNDING_DINO: dict[str, Any] = {  # a whole recipe: what it looks for is "cat.
     "ids": [101, 7, 1012, 9, 1012, 102],
     "preprocessor": {"size": {"shortest_edge": 96, "longest_edge": 160}},
 }
+
+RAM_PLUS = {
+    **{"embed": 8, "window": 2, "image": 64, "depth1": 1, "depth2": 2, "depth3": 1, "depth4": 1},
+    **{"heads1": 1, "heads2": 1, "heads3": 2, "heads4": 2},
+    **{"space": 12, "hidden": 16, "inner": 24, "layers": 2, "tags": 5, "descriptions": 3},
+}

@@ -19,5 +19,6 @@ ENCODERS = {
     "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "grounding-dino": "polymodal.parts.encoders.grounding_dino.GroundingDino",
+    "ram-plus": "polymodal.parts.encoders.ram_plus.RamPlusImages",
     "nfnet": "polymodal.parts.encoders.nfnet.NFNetImages",
 }
