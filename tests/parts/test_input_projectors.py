@@ -38,6 +38,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "visual-abstractor": {"kind": "visual-abstractor", "queries": 4, "depth": 2, "hidden": 10, "heads": 2, "inner": 14},
     "q-former": {"kind": "q-former", "queries": 5, "depth": 2, "hidden": 16, "heads": 2},
     "q-former, by window": {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "window": 7},
+    "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
 
 

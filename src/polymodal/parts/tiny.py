@@ -243,6 +243,7 @@ SIZES = {
 }
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "c-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
     "upm": {"depth": 2, "heads": 3},
@@ -259,8 +260,8 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     if recipe.get("kind") in RELEASED:
         options = {key: value for key, value in recipe.items() if key != "path"} | {"config": RELEASED[recipe["kind"]]}
         return options | ({"size": 64} if "size" in recipe else {})
-    if recipe.get("kind") == "grounding-dino":
-        return {**tiny_encoders.GROUNDING_DINO, **({"levels": recipe["levels"]} if "levels" in recipe else {})}
+    if recipe.get("kind") in tiny_encoders.WHOLE:
+        return {**tiny_encoders.WHOLE[recipe["kind"]], **{key: recipe[key] for key in ("levels",) if key in recipe}}
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}

@@ -9,11 +9,10 @@ import torch
 import transformers
 
 from polymodal.errors import RecipeError
-from polymodal.parts.tiny_encoders import GROUNDING_DINO
+from polymodal.parts.tiny_encoders import GROUNDING_DINO as TINY
 from tests.conftest import picture
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 
-TINY = {key: value for key, value in GROUNDING_DINO.items() if key != "kind"}
 CONFIG, LOOKING, SIZE = TINY["config"], TINY["ids"], TINY["preprocessor"]
 MEDIA = [picture(1, (40, 30)), picture(2, (50, 90)), picture(3, (61, 61))]
 

@@ -20,5 +20,7 @@ ENCODERS = {
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "grounding-dino": "polymodal.parts.encoders.grounding_dino.GroundingDino",
     "ram-plus": "polymodal.parts.encoders.ram_plus.RamPlusImages",
+    "pix2struct": "polymodal.parts.encoders.pix2struct.Pix2StructImages",
+    "w2v-bert": "polymodal.parts.encoders.w2v_bert.W2vBert",
     "nfnet": "polymodal.parts.encoders.nfnet.NFNetImages",
 }

@@ -18,4 +18,5 @@ INPUT_PROJECTORS = {
     "resampler-2d": "polymodal.parts.input_projectors.resampler_2d.Resampler2D",
     "visual-abstractor": "polymodal.parts.input_projectors.visual_abstractor.VisualAbstractor",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
+    "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
