@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from polymodal import assets, cli
@@ -79,15 +80,19 @@ def check_encoder(row: Row, tmp_path, _) -> None:
         check_lengths_and_neighbours(make(**tiny.part(recipe)), media)
         return
     recipe = tiny.part(row.recipe or {}, row.model_type)
-    kind = recipe["config"]["model_type"]
-    media = [picture(1), picture(2, (28, 28))] if "image" in row.takes else [sound(0.5)[0], audio.noise(0.7)]
+    kind = recipe.get("of", recipe)["config"]["model_type"]
+    media = (
+        [picture(1), picture(2, (28, 28))]
+        if {"image", "segmentation"} & set(row.takes)
+        else [sound(0.5)[0], audio.noise(0.7)]
+    )
     encoder = make(**recipe)
     check_lengths_and_neighbours(encoder, media)
     if "path" not in (row.recipe or {}):
         return
     name = TOWERS[kind][0]
-    if "image" in row.takes:  # as it is published: in a whole model where that is known
-        whole = vision._whole(name) if name in vision._INNER else encoder.network
+    if isinstance(media[0], Image.Image):  # as it is published: in a whole model where that is known
+        whole = vision._whole(name) if name in vision._INNER else getattr(encoder, "of", encoder).network
         vision._save_with_processor(whole, name, tmp_path)
     else:
         whole = audio._whole(name) if name in ("clap", "whisper") else encoder.network

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.parts import tiny_encoders
+from polymodal.parts.tiny_encoders import AUDIO
 
 _COMMON = {
     "hidden_size": 32,
@@ -164,49 +165,6 @@ VISION: dict[str, dict[str, Any]] = {
     "convnext": {"model_type": "convnext", **_STAGES, "patch_size": 4, "num_stages": 2, "hidden_sizes": [8, 24]},
 }
 
-WHISPER = {
-    "model_type": "whisper",
-    "d_model": 24,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 48,
-    "num_mel_bins": 80,
-    "vocab_size": 60,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-}
-_WAVE = {
-    "hidden_size": 24,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "conv_dim": [16] * 7,
-}
-_AST = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "max_length": 128}
-_CLAP = {
-    "spec_size": 256,
-    "num_mel_bins": 64,
-    "patch_embeds_hidden_size": 8,
-    "depths": [1, 1, 1],
-    "num_attention_heads": [2, 2, 2],
-    "hidden_size": 32,
-}
-AUDIO: dict[str, tuple[str, dict[str, Any]]] = {
-    "hubert": ("waveform", {"model_type": "hubert", **_WAVE}),
-    "hubert-large": ("waveform", {"model_type": "hubert", **_WAVE, "feat_extract_norm": "layer", "conv_bias": True}),
-    "wav2vec2": ("waveform", {"model_type": "wav2vec2", **_WAVE}),
-    "wavlm": ("waveform", {"model_type": "wavlm", **_WAVE}),
-    "ast": ("spectrogram", {"model_type": "audio-spectrogram-transformer", **_AST}),
-    "clap": ("spectrogram", {"model_type": "clap_audio_model", **_CLAP}),
-    "whisper": ("whisper", {**WHISPER, "max_source_positions": 50}),  # windows of one second
-}
 POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
 # By kind: encoders that read their authors' own files.

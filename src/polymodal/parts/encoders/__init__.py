@@ -11,6 +11,7 @@ ENCODERS = {
     "pointnet": "polymodal.parts.encoders.pointnet.PointNet",
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
+    "segments": "polymodal.parts.encoders.segments.SegmentImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
