@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from polymodal.model.composition import Composition
-from polymodal.parts.tiny import WHISPER
+from polymodal.parts.tiny_encoders import WHISPER
 
 torch.set_num_threads(1)  # two processes with two threads each spin against each other: ten times slower
 

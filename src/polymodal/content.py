@@ -19,7 +19,7 @@ from typing import Any
 from polymodal.errors import ContentError, MediaError, nearest
 from polymodal.media import gate
 
-MODALITIES = ("image", "audio", "video", "points", "imu", "depth", "thermal")
+MODALITIES = ("image", "audio", "video", "points", "imu", "depth", "thermal", "segmentation")
 PART_TYPES = ("text", *MODALITIES)
 ROLES = ("system", "user", "assistant", "document")
 
@@ -234,7 +234,7 @@ def _portable(media: Any, kind: str) -> Any:
     if isinstance(media, (bytes, bytearray, memoryview)):
         return bytes(media)
     buffer = io.BytesIO()
-    if kind == "image" and (hasattr(media, "getpalette") or hasattr(media, "__array__")):
+    if kind in ("image", "segmentation") and (hasattr(media, "getpalette") or hasattr(media, "__array__")):
         from polymodal.media.image import load_image
 
         load_image(media).save(buffer, format="PNG")

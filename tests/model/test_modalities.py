@@ -27,8 +27,9 @@ ENCODERS = {
     "imu": {"kind": "series", "rate": 10, "channels": ["ax", "ay"], "units": "g", "patch": 5, "window": 20, **BLOCKS},
     "depth": {"kind": "maps", "modality": "depth", "unit": "millimetres", "range": [300, 9000], "of": VISION},
     "thermal": {"kind": "maps", "modality": "thermal", "unit": "celsius", "range": [0, 50], "of": VISION},
+    "segmentation": {"kind": "segments", "of": VISION},
 }
-POSITIONS = {"image": 16, "video": 32, "points": 6, "imu": 20, "depth": 16, "thermal": 16}
+POSITIONS = {"image": 16, "video": 32, "points": 6, "imu": 20, "depth": 16, "thermal": 16, "segmentation": 16}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,10 @@ def files(tmp_path_factory):
     Image.fromarray(rng.integers(300, 9000, (20, 30), dtype=np.uint16)).save(folder / "room.png")
     np.save(folder / "room.npy", rng.uniform(10, 40, (20, 30)))
     picture(1).save(folder / "cat.png")
+    picture(3).save(folder / "parts.png")
     picture(1).save(folder / "cat.gif", save_all=True, append_images=[picture(2)], duration=100)
     names = {"points": "chair.npy", "imu": "walk.csv", "depth": "room.png", "thermal": "room.npy"}
+    names |= {"segmentation": "parts.png"}
     names |= {"image": "cat.png", "video": "cat.gif"}
     return {kind: folder / name for kind, name in names.items()}
 
@@ -58,7 +61,7 @@ def test_every_kind_takes_its_positions_in_one_question(model, files):
     media = [Part(kind, media=file) for kind, file in files.items()]
     answer = model.ask("what is this?", media=media, sampling=Sampling(max_new_tokens=3))
     assert answer.tokens["media"] == sum(POSITIONS.values())
-    named = {"images": [files["image"]], "videos": [files["video"]], "media": media[:4]}
+    named = {"images": [files["image"]], "videos": [files["video"]], "media": media[:-2]}
     mixed = model.ask("what is this?", **named, sampling=Sampling(max_new_tokens=3))
     assert mixed.tokens["media"] == answer.tokens["media"]
 
@@ -86,6 +89,7 @@ def test_decoded_media_survive_json_as_the_model_reads_them(model):
     samples = rng.normal(size=(30, 2)).astype(np.float32)
     parts = [Part("points", media=rng.random((30, 6))), Part("imu", media=(samples, 10)), Part("imu", media=samples)]
     parts += [Part("depth", media=rng.integers(300, 9000, (9, 9))), Part("thermal", media=rng.uniform(0, 9, (9, 9)))]
+    parts += [Part("segmentation", media=picture(3))]
     (again,) = from_json(json.loads(json.dumps(to_json([user(*parts)]))))
     first, second = (model.processor.encode([message], generate=True).media for message in (user(*parts), again))
     for a, b in zip(first, second, strict=True):

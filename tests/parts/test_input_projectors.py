@@ -46,6 +46,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former, of a question, by window": {"kind": "q-former", "queries": 2, **SMALL, "tokenizer": WORDS, "window": 7},
     "video-q-former": {"kind": "video-q-former", "frame": {"queries": 3, **SMALL}, "cells": 2, "queries": 4, **SMALL},
     "video-q-former, of sound": {"kind": "video-q-former", "queries": 4, "frames": 60, **SMALL},
+    "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
 
 

@@ -47,13 +47,14 @@ READERS: dict[str, Callable[..., Any]] = {
     "imu": load_series,
     "depth": load_map,
     "thermal": load_map,
+    "segmentation": load_image,
 }
 
 
 def load(part: Part, limits: Limits = DEFAULT_LIMITS) -> Any:
-    """The media of one part, decoded: an image as a `PIL.Image.Image` in RGB, audio as float32 [samples] at 16 kHz, video
-    as a `media.video.Video`, whose frames are decoded when they are asked for, points as float32 [N, 6], imu as a
-    `media.series.Series`, depth and thermal as float32 [height, width].
+    """The media of one part, decoded: an image, and drawn segments, as a `PIL.Image.Image` in RGB, audio as float32
+    [samples] at 16 kHz, video as a `media.video.Video`, whose frames are decoded when they are asked for, points as float32
+    [N, 6], imu as a `media.series.Series`, depth and thermal as float32 [height, width].
 
     Raises `MediaError` where the media is refused, or the type of the part has no reader.
     """

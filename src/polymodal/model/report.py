@@ -87,6 +87,7 @@ def samples(composition: Composition) -> dict[str, Part]:
         "points": np.random.default_rng(0).random((8192, 6), dtype=np.float32),
         "depth": flat,
         "thermal": flat,
+        "segmentation": Image.new("RGB", (320, 240)),
     }
     modalities = composition.model.modalities
     encoder = modalities["imu"].encoder if "imu" in modalities else None
@@ -140,7 +141,12 @@ def table(report: dict[str, Any]) -> Group:
         size = f"{row['parameters'] / 1e6:.2f} M"
         grid.add_row(row["part"], row["kind"], size, share, f"{row['bytes'] / 1e6:.0f} MB")
     units = {"image": "a picture", "audio": "10 s of sound", "video": "10 s of video", "points": "a cloud"}
-    units |= {"imu": "10 s of sensors", "depth": "a depth map", "thermal": "a thermal picture"}
+    units |= {
+        "imu": "10 s of sensors",
+        "depth": "a depth map",
+        "thermal": "a thermal picture",
+        "segmentation": "a drawing of segments",
+    }
     lines = [f"{units.get(name, name)} takes {n} positions" for name, n in report["positions"].items()]
     verdict = "exportable to LLaVA" if report["export"]["llava"] else "not exportable to LLaVA"
     return Group(grid, Text("; ".join([*lines, f"{verdict}: {report['export']['why']}"])))

@@ -8,6 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from polymodal.parts import tiny_encoders
+from polymodal.parts.tiny_encoders import AUDIO
+
 _SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _COMMON = {
     "hidden_size": 32,
@@ -161,47 +164,6 @@ VISION: dict[str, dict[str, Any]] = {
     "convnext": {"model_type": "convnext", **_STAGES, "patch_size": 4, "num_stages": 2, "hidden_sizes": [8, 24]},
 }
 
-WHISPER = {
-    "model_type": "whisper",
-    "d_model": 24,
-    "encoder_layers": 2,
-    "encoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_layers": 1,
-    "decoder_attention_heads": 2,
-    "decoder_ffn_dim": 48,
-    "num_mel_bins": 80,
-    "vocab_size": 60,
-    "decoder_start_token_id": 1,
-    **_SPECIAL,
-}
-_WAVE = {
-    "hidden_size": 24,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "conv_dim": [16] * 7,
-}
-_AST = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "max_length": 128}
-_CLAP = {
-    "spec_size": 256,
-    "num_mel_bins": 64,
-    "patch_embeds_hidden_size": 8,
-    "depths": [1, 1, 1],
-    "num_attention_heads": [2, 2, 2],
-    "hidden_size": 32,
-}
-AUDIO: dict[str, tuple[str, dict[str, Any]]] = {
-    "hubert": ("waveform", {"model_type": "hubert", **_WAVE}),
-    "hubert-large": ("waveform", {"model_type": "hubert", **_WAVE, "feat_extract_norm": "layer", "conv_bias": True}),
-    "wav2vec2": ("waveform", {"model_type": "wav2vec2", **_WAVE}),
-    "wavlm": ("waveform", {"model_type": "wavlm", **_WAVE}),
-    "ast": ("spectrogram", {"model_type": "audio-spectrogram-transformer", **_AST}),
-    "clap": ("spectrogram", {"model_type": "clap_audio_model", **_CLAP}),
-    "whisper": ("whisper", {**WHISPER, "max_source_positions": 50}),  # windows of one second
-}
 POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads": 3}
 
 # By kind: encoders whose `config` is theirs and not transformers', most of which read their authors' own files.
@@ -211,6 +173,8 @@ RELEASED = {
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
     "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
+    "nfnet": tiny_encoders.NFNET,
+    "ram-plus": tiny_encoders.RAM_PLUS,
 }
 
 # By the `model_type` of a checkpoint; `t5-gated` is Flan-T5 and UL2, whose `model_type` is T5's.
@@ -240,6 +204,7 @@ SIZES = {
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "c-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
     "upm": {"depth": 2, "heads": 3},
@@ -254,7 +219,10 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     if recipe.get("kind") == "point-patches":
         return {**recipe, **POINTS}
     if recipe.get("kind") in RELEASED:
-        return {**{key: value for key, value in recipe.items() if key != "path"}, "config": RELEASED[recipe["kind"]]}
+        options = {key: value for key, value in recipe.items() if key != "path"} | {"config": RELEASED[recipe["kind"]]}
+        return options | ({"size": 64} if "size" in recipe else {})
+    if recipe.get("kind") in tiny_encoders.WHOLE:
+        return {**tiny_encoders.WHOLE[recipe["kind"]], **{key: recipe[key] for key in ("levels",) if key in recipe}}
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}

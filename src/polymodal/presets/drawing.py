@@ -27,6 +27,7 @@ _OF = {
     "imu": "10 s of sensors",
     "depth": "a depth map",
     "thermal": "a thermal picture",
+    "segmentation": "a drawing of segments",
 }
 
 

@@ -9,8 +9,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from polymodal.errors import MediaError, RecipeError
-from polymodal.parts.tiny import AUDIO as ENCODERS
-from polymodal.parts.tiny import WHISPER
+from polymodal.parts.tiny_encoders import AUDIO as ENCODERS
+from polymodal.parts.tiny_encoders import WHISPER
 from tests.conftest import sound
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 

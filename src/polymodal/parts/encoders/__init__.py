@@ -12,6 +12,7 @@ ENCODERS = {
     "series": "polymodal.parts.encoders.series.SensorSeries",
     "maps": "polymodal.parts.encoders.maps.MapImages",
     "map-grid": "polymodal.parts.encoders.map_grid.MapGrid",
+    "segments": "polymodal.parts.encoders.segments.SegmentImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
@@ -21,4 +22,9 @@ ENCODERS = {
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "channel-concat": "polymodal.parts.encoders.channel_concat.ChannelConcat",
     "parallel-vit": "polymodal.parts.encoders.parallel_vit.ParallelViT",
+    "grounding-dino": "polymodal.parts.encoders.grounding_dino.GroundingDino",
+    "ram-plus": "polymodal.parts.encoders.ram_plus.RamPlusImages",
+    "pix2struct": "polymodal.parts.encoders.pix2struct.Pix2StructImages",
+    "w2v-bert": "polymodal.parts.encoders.w2v_bert.W2vBert",
+    "nfnet": "polymodal.parts.encoders.nfnet.NFNetImages",
 }
