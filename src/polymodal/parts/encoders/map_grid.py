@@ -1,5 +1,5 @@
-"""A map of depth or temperature by a small convolutional network over its numbers: what the whole shows and what each of its
-cells does. No package holds weights for such maps alone, and this one can be trained on one core."""
+"""A map of depth or temperature by a small convolutional network over its numbers: what the whole shows and what each cell
+does. No package holds weights for such maps, and this one can be trained on one core."""
 
 from __future__ import annotations
 
