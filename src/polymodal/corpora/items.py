@@ -81,7 +81,9 @@ class Item(_Strict):
     """One medium and what is known about it."""
 
     id: str  # unique in its corpus
-    modality: Literal["text", "image", "audio", "video", "points", "imu", "depth", "thermal"]  # content.PART_TYPES
+    modality: Literal[  # content.PART_TYPES
+        "text", "image", "audio", "video", "points", "imu", "depth", "thermal", "segmentation"
+    ]
     file: str = Field(pattern=r"^([^/]+/)*[^/.]+\.[a-z0-9]+$")  # in its shard: KEY.suffix, as WebDataset splits it
     caption: str  # as its source words it
     concept: str  # the key that decides the split: `concepts.concept(caption)`
