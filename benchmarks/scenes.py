@@ -1,13 +1,16 @@
 """Does nano answer questions about what it sees? Sticker scenes: what, where, how many, which color, which is bigger.
 
     .venv/bin/python benchmarks/scenes.py
+    .venv/bin/python benchmarks/scenes.py --corpus solids --modality depth        which is nearest? or thermal: hottest?
 
 Two sets of the corpus `scenes`: `test`, new scenes drawn by vendors of training, and `held-out`, drawn by OpenMoji, whose
-drawings are in no training data. Every question offers its options; the guess is the likeliest (log-likelihood of the
-whole sentence). `text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
+drawings are in no training data; of `solids`, `held-out` shows shapes in colors that no training picture has them in, which
+a map does not tell. Every question offers its options; the guess is the likeliest (log-likelihood of the whole sentence).
+`text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
 
-Controls: *blind* (the picture replaced by the mean feature of the set), *shuffled* (the picture of another question of the
-same type), the most frequent answer of the type, and chance, the mean of one over the number of options.
+Controls: *blind* (the picture or map replaced by the mean feature of the set), *shuffled* (that of another question of the
+same type), the most frequent answer of the type, and chance, the mean of one over the number of options. That a picture
+does not tell what a map tells: `--corpus solids-control`.
 """
 
 from __future__ import annotations
@@ -18,31 +21,32 @@ from collections import Counter, defaultdict
 import torch
 
 from common import options, show, start
-from photographs import encode
-from polymodal import corpora
+from polymodal import corpora, media
 from polymodal.content import Part, user
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import wilson
+from polymodal.training.sources.corpus import media_of
 
-SETS = {"test": "new scenes", "held-out": "OpenMoji"}
+SETS = {"test": "new scenes", "held-out": "held out"}
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--limit", type=int, default=50, help="questions of each type and set, at most (drawn at random)")
-    parser.add_argument("--corpus", default="scenes", help="scenes, text-images, charts: whose items have questions")
+    parser.add_argument("--corpus", default="scenes", help="whose items have questions: scenes, charts, solids …")
+    parser.add_argument("--modality", default="image", help="of the corpus' items, those that are asked about")
     arguments = start(parser)
     import polymodal
 
     composition = polymodal.load(arguments.model)
-    items = corpora.read(arguments.corpus)
+    items = [item for item in corpora.read(arguments.corpus) if item.modality == arguments.modality]
     rows = []
     for split, title in SETS.items():
         asked = drawn([item for item in items if item.split == split], arguments.limit)
         if asked:
             rows += score(composition, asked, title)
     line = {f"{row['set']}/{row['type']}": {key: row[key] for key in ("n", "nano", "blind", "shuffled")} for row in rows}
-    show(arguments, f"{arguments.corpus}: the likeliest of the options offered", rows, line)
+    show(arguments, f"{arguments.corpus}, {arguments.modality}: the likeliest of the options offered", rows, line)
 
 
 def drawn(items, limit: int) -> dict[str, list]:
@@ -65,7 +69,7 @@ def score(composition, asked: dict[str, list], title: str) -> list[dict]:
         hits = Counter(n=len(pairs))
         for (item, question), (other, _) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
             for who, seen in (("nano", features[item.id]), ("blind", mean), ("shuffled", features[other.id])):
-                hits[who] += guess(composition, seen, question) == question.answer
+                hits[who] += guess(composition, item.modality, seen, question) == question.answer
             hits["chance"] += 1 / len(question.options)
         hits["most frequent answer"] = Counter(question.answer for _, question in pairs).most_common(1)[0][1]
         rows.append({"set": title, "type": type, **shares(hits)})
@@ -73,8 +77,15 @@ def score(composition, asked: dict[str, list], title: str) -> list[dict]:
     return [*rows, {"set": title, "type": "all", **shares(total)}]
 
 
-def guess(composition, feature, question) -> str:
-    scores = likelihoods(composition, [user(Part("image", media=feature), question.ask)], question.options)
+def encode(composition, items) -> list[torch.Tensor]:
+    """Encoder features [N, De] of each item."""
+    modality = composition.model.modalities[items[0].modality]
+    with torch.no_grad():
+        return [modality.encoder([modality.prepare(media.load(media_of(item)))]).tokens[0] for item in items]
+
+
+def guess(composition, modality: str, feature, question) -> str:
+    scores = likelihoods(composition, [user(Part(modality, media=feature), question.ask)], question.options)
     return question.options[int(scores.argmax())]
 
 
