@@ -56,6 +56,16 @@ def test_a_scene_is_a_picture_and_two_maps_of_the_same_view(few, tmp_path):
         assert len(preview(item, 160).getcolors(160 * 160)) > 20
 
 
+def test_a_box_of_a_map_says_which_in_order_it_is(few):
+    for item in (item for job in solids.jobs("solids", {}) for item in job.items if item.modality != "image"):
+        near = item.modality == "depth"
+        first, last = ("nearest", "farthest") if near else ("hottest", "coldest")
+        told = re.findall(r"(\S+) (?:m away|°C)", item.caption)  # in the order of the boxes
+        numbers = [float(number) if near else -float(number) for number in told]
+        order = [item.boxes[i].name.rsplit(" ", 1)[0] for i in sorted(range(len(numbers)), key=numbers.__getitem__)]
+        assert order == [first, *(f"{nth} {first}" for nth in ("second", "third", "fourth")[: len(order) - 2]), last]
+
+
 def test_a_scene_is_the_same_each_time(few):
     again = [list(job.make()) for job in solids.jobs("solids", {})]
     assert [list(job.make()) for job in reversed(solids.jobs("solids", {}))] == again[::-1]

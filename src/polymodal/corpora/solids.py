@@ -9,14 +9,15 @@ temperature of these pictures: what a model learns from it is what can be guesse
 in the picture, trained on the 2,400 scenes, is right about 51 % of the 1,200 pairs of the test: which is nearer. It is
 right about 50 %: which is warmer, and 99 %: which looks wider.
 
-Splits are by scene. Of each shape one color (HELD_OUT, as in CLEVR-CoGenT, arXiv 1612.06890) is shown, and asked about, in
-`held-out` alone.
+A box of a map says which in order it is, "nearest ring" or "second hottest mug", so that what each cell shows can be
+learned without a question. Splits are by scene. Of each shape one color (HELD_OUT, as in CLEVR-CoGenT, arXiv 1612.06890)
+is shown, and asked about, in `held-out` alone.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ from polymodal.corpora.solid_views import Scene, Solid, tiff, views
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 SEED = 53
 SIZES = {"train": 2400, "val": 120, "test": 240, "held-out": 240}  # scenes
 NUMBERS = (2, 3, 4, 5)  # of solids, in turn
@@ -132,8 +133,20 @@ def _item(kind: str, name: str, split: str, scene: Scene, view: str, asked: list
         split=split,
         concept_split="train",
         questions=asked,
-        boxes=[Box(name=solid.thing.name if view == "image" else solid.shape, xyxy=solid.xyxy) for solid in scene.solids],
+        boxes=[
+            Box(name=name, xyxy=solid.xyxy) for name, solid in zip(_named(scene.solids, view), scene.solids, strict=True)
+        ],
     )
+
+
+def _named(solids: Sequence[Solid], view: str) -> list[str]:
+    """Of a picture "red cube"; of a map "nearest cube", "second nearest cube" and so on to "farthest cube"."""
+    if view == "image":
+        return [solid.thing.name for solid in solids]
+    first, last = ("nearest", "farthest") if view == "depth" else ("hottest", "coldest")
+    order = sorted(solids, key=lambda solid: solid.distance if view == "depth" else -solid.temperature)
+    words = [first, *(f"{nth} {first}" for nth in ("second", "third", "fourth")[: len(order) - 2]), last]
+    return [f"{words[order.index(solid)]} {solid.shape}" for solid in solids]
 
 
 def _caption(scene: Scene, view: str) -> str:
