@@ -9,8 +9,8 @@ import torch
 from polymodal.errors import MediaError, RecipeError
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 
-DEPTH = {"modality": "depth", "unit": "metres", "range": [1, 12], "pixels": 48, "width": 8}
-THERMAL = {"modality": "thermal", "unit": "celsius", "range": [-15, 75], "pixels": 48, "width": 8}
+DEPTH = {"modality": "depth", "unit": "metres", "range": [1, 12], "pixels": 48, "width": 8, "heads": 2}
+THERMAL = {"modality": "thermal", "unit": "celsius", "range": [-15, 75], "pixels": 48, "width": 8, "heads": 2}
 
 
 def numbers(seed: int = 0, size=(30, 40)) -> np.ndarray:
@@ -29,13 +29,16 @@ def test_options_and_weights_make_the_same_encoder_again():
     check_options_rebuild(make("map-grid", **DEPTH), "map-grid", [numbers()])
 
 
-def test_a_change_in_a_corner_is_seen_by_its_cell_and_by_the_whole_alone():
+def test_a_change_in_a_corner_is_a_change_of_its_cell_and_others_may_be_compared_with_it():
     encoder, there = make("map-grid", **{**THERMAL, "pixels": 96}), np.full((96, 96), 20, np.float32)
     warmer = there.copy()
     warmer[:16, 80:] = 60
+    cells = {}
+    encoder.compare.register_forward_pre_hook(lambda _, args: cells.update({len(cells): args[0][0]}))
     (before,), (after,) = features(encoder, [there]), features(encoder, [warmer])
-    changed = [not torch.allclose(x, y, atol=1e-5) for x, y in zip(before, after, strict=True)]
-    assert changed == [True, False, False, True, *[False] * 6]
+    changed = [not torch.allclose(x, y, atol=1e-5) for x, y in zip(cells[0], cells[1], strict=True)]
+    assert changed == [True, False, False, True, *[False] * 6]  # the whole, and the third cell of the first row
+    assert not any(torch.allclose(x, y, atol=1e-5) for x, y in zip(before, after, strict=True))
 
 
 def test_everything_farther_is_another_map():

@@ -1,5 +1,6 @@
-"""A map of depth or temperature by a small convolutional network over its numbers: what the whole shows and what each cell
-does. No package holds weights for such maps, and this one can be trained on one core."""
+"""A map of depth or temperature by its numbers: a small convolutional network sees what is in each cell, and a transformer
+compares them, since near and warm are said of one thing among others. No package holds weights for such maps; this one can
+be trained on one core."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.encoders.shading import Shading
+from polymodal.parts.encoders.transformer import transformer
 
 
 class MapGrid(Encoder):
@@ -25,15 +27,19 @@ class MapGrid(Encoder):
         range: tuple[float, float],
         pixels: int = 96,
         cells: int = 3,
-        width: int = 64,
+        width: int = 96,
+        depth: int = 2,
+        heads: int = 4,
     ) -> None:
         super().__init__()
         self.modality, self.shading = modality, Shading(modality, unit, range)
-        self.pixels, self.cells, self.width = pixels, cells, 2 * width
+        self.pixels, self.cells, self.width = pixels, cells, width
         self.options = {"modality": modality, "unit": unit, "range": list(range), "pixels": pixels, "cells": cells}
-        self.options |= {"width": width}
+        self.options |= {"width": width, "depth": depth, "heads": heads}
         self.layers = nn.Sequential(_layer(1, width // 2, 4), _layer(width // 2, width, 2), _layer(width, width, 1))
-        self.norm = nn.LayerNorm(2 * width)
+        self.enter = nn.Linear(2 * width, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(1 + cells**2, width))
+        self.compare = transformer("map-grid", width, depth, heads)
 
     def prepare(self, media: Any) -> Inputs:
         """A map [height, width] in `unit` -> shades [1, `pixels`, `pixels`], from 0 to 1; what was not measured is 0."""
@@ -49,7 +55,8 @@ class MapGrid(Encoder):
     def _run(self, shades: Tensor) -> Tensor:  # [B, 1, P, P] -> [B, 1 + cells^2, De]
         seen = self.layers(shades)
         pooled = [torch.cat((F.adaptive_max_pool2d(seen, n), F.adaptive_avg_pool2d(seen, n)), 1) for n in (1, self.cells)]
-        return self.norm(torch.cat([x.flatten(2) for x in pooled], dim=-1).transpose(1, 2))
+        cells = self.enter(torch.cat([x.flatten(2) for x in pooled], dim=-1).transpose(1, 2))
+        return self.compare(cells + self.positions)
 
 
 def _layer(width: int, wide: int, stride: int) -> nn.Module:  # no norm, which would forget how far and how warm
