@@ -226,6 +226,7 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}
+        outer |= {"layers": 2, "heads": 3} if recipe["kind"] == "gmhra" else {}
         return {**outer, "of": part(inner, family, layers)}
     options = {key: value for key, value in recipe.items() if key not in ("path", "config")}
     said = recipe.get("config", {})

@@ -4,6 +4,7 @@ ENCODERS = {
     "efficientnet-lite": "polymodal.parts.encoders.efficientnet.EfficientNetLite",
     "vision": "polymodal.parts.encoders.vision.TransformersVision",
     "frames": "polymodal.parts.encoders.frames.Frames",
+    "gmhra": "polymodal.parts.encoders.gmhra.RelatedFrames",
     "whisper": "polymodal.parts.encoders.whisper.WhisperSpeech",
     "whisper-decoder": "polymodal.parts.encoders.whisper_decoder.WhisperDecoder",
     "waveform": "polymodal.parts.encoders.waveform.WaveformAudio",
