@@ -204,6 +204,7 @@ SIZES = {
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "mq-former": {"depth": 2, "hidden": 24, "heads": 3},
     "c-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
-from polymodal.parts.tiny import RELEASED, VISION, WHISPER
+from polymodal.parts.tiny import RELEASED, VISION
+from polymodal.parts.tiny_encoders import WHISPER
 from tests.conftest import LLAMA, picture
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 

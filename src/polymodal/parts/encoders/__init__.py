@@ -22,6 +22,7 @@ ENCODERS = {
     "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "channel-concat": "polymodal.parts.encoders.channel_concat.ChannelConcat",
+    "sequence-append": "polymodal.parts.encoders.sequence_append.SequenceAppend",
     "parallel-vit": "polymodal.parts.encoders.parallel_vit.ParallelViT",
     "grounding-dino": "polymodal.parts.encoders.grounding_dino.GroundingDino",
     "ram-plus": "polymodal.parts.encoders.ram_plus.RamPlusImages",

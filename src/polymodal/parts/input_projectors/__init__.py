@@ -19,5 +19,6 @@ INPUT_PROJECTORS = {
     "visual-abstractor": "polymodal.parts.input_projectors.visual_abstractor.VisualAbstractor",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
     "video-q-former": "polymodal.parts.input_projectors.video_q_former.VideoQFormer",
+    "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
