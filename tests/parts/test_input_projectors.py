@@ -51,6 +51,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
         "groups": {"a": {"queries": 2, "reads": [0]}, "b": {"queries": 3, "reads": [0, 1]}},
         **SMALL,
     },
+    "qllama": {"kind": "qllama", "queries": 4, **SMALL, "inner": 20},
     "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
 

@@ -88,6 +88,7 @@ STATED = {
     "salmonn": ("audio", 30),
     "video-llama": ("video", 32),
     "videochat": ("video", 96),
+    "internvl": ("image", 96),
     "instructblip": ("image", 32),
     "x-instructblip": ("video", 160),
 }

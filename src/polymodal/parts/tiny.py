@@ -205,6 +205,7 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "mq-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "qllama": {"depth": 2, "hidden": 24, "heads": 3, "inner": 32},
     "c-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},

@@ -20,5 +20,6 @@ INPUT_PROJECTORS = {
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
     "video-q-former": "polymodal.parts.input_projectors.video_q_former.VideoQFormer",
     "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
+    "qllama": "polymodal.parts.input_projectors.qllama.QLlama",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
