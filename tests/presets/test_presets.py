@@ -209,6 +209,7 @@ def test_the_picture_shows_parts_positions_what_learns_in_each_stage_and_what_di
         ("otter", ("image fusion", "64 features of 4,096", "1 position of 4,096")),
         ("dlp", ("shared prompts", "width 2560, queries 32")),
         ("onellm", ("shared experts", "of kind vision", "a depth map")),
+        ("lyrics", ("5,346 features of 2,052", "groups visual queries 32 reads 0", "64 positions of 5,120")),
         ("pandagpt", ("input unit metres", "10 s of sensors", "1 feature of 1,024")),
     ],
 )

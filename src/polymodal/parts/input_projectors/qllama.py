@@ -45,11 +45,13 @@ class QLlama(InputProjector):
             num_hidden_layers=depth,
             num_attention_heads=heads,
             vocab_size=1,
-            pad_token_id=None,
+            bos_token_id=None,
+            eos_token_id=None,
         )
         self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
-        self.llama: Any = LlamaModel(config)
-        self.llama.set_input_embeddings(None)  # it reads no words
+        llama: Any = LlamaModel(config)
+        llama.set_input_embeddings(None)  # it reads no words
+        self.llama = llama
         self.reads = nn.ModuleDict({str(i): CrossAttention(hidden, width_in, heads) for i in range(0, depth, every)})
         self.leave = nn.Sequential(nn.Linear(hidden, width_out), nn.GELU(), nn.Linear(width_out, width_out))
 
