@@ -46,6 +46,12 @@ PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former, of a question, by window": {"kind": "q-former", "queries": 2, **SMALL, "tokenizer": WORDS, "window": 7},
     "video-q-former": {"kind": "video-q-former", "frame": {"queries": 3, **SMALL}, "cells": 2, "queries": 4, **SMALL},
     "video-q-former, of sound": {"kind": "video-q-former", "queries": 4, "frames": 60, **SMALL},
+    "mq-former": {
+        "kind": "mq-former",
+        "groups": {"a": {"queries": 2, "reads": [0]}, "b": {"queries": 3, "reads": [0, 1]}},
+        **SMALL,
+    },
+    "qllama": {"kind": "qllama", "queries": 4, **SMALL, "inner": 20},
     "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
 
@@ -88,6 +94,8 @@ def lengths(name: str) -> list[int]:
         return [2, 4, 10, 6, 2, 8]
     if name == "tags, at":
         return list(range(3, 61))
+    if name == "mq-former":
+        return list(range(2, 61))
     if name == "tags, of a clip":
         return [6] * 6
     return (
@@ -97,7 +105,14 @@ def lengths(name: str) -> list[int]:
 
 def items(name: str, seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, IN, generator=generator) for n in lengths(name)]
+    tokens = [torch.randn(n, IN, generator=generator) for n in lengths(name)]
+    return [marked(x) for x in tokens] if name == "mq-former" else tokens
+
+
+def marked(x: torch.Tensor, encoders: int = 2) -> torch.Tensor:
+    """Features as `sequence-append` marks them: of one encoder and of another, in turn."""
+    x[:, :encoders] = torch.eye(encoders).repeat(len(x), 1)[: len(x)]
+    return x
 
 
 def asked(tokens: list[torch.Tensor]) -> Features:

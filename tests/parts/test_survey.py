@@ -39,7 +39,7 @@ from tests.parts.encoders import test_ram_plus as ram_plus
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders import test_w2v_bert as w2v_bert
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
-from tests.parts.test_input_projectors import IN, OUT, PROJECTORS
+from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, marked
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
 RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
@@ -127,6 +127,8 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     recipe |= sizes or PROJECTORS[recipe["kind"]] | recipe
     projector = build("projector", INPUT_PROJECTORS, recipe, IN, OUT)
     items = [torch.randn(n, IN) for n in (16, 9)]
+    if recipe["kind"] == "mq-former":
+        items = [marked(x) for x in items]
     assert [tuple(out.shape) for out in projector(Features(items))] == [(projector.length(len(x)), OUT) for x in items]
 
 

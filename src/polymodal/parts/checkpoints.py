@@ -12,6 +12,8 @@ import yaml
 
 from polymodal.errors import RecipeError
 
+SEVERAL = "channel-concat", "sequence-append"  # kinds of encoders whose `of` are several, each with its own `path`
+
 
 @cache
 def known() -> dict[str, dict[str, Any]]:
@@ -23,7 +25,7 @@ def known() -> dict[str, dict[str, Any]]:
 def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe of an encoder or backbone with its `path` replaced by the `config` of what stands there; one without a
     `path` is itself, and encoders side by side are so each. Raises `RecipeError` for a checkpoint that is not known."""
-    if recipe.get("kind") == "channel-concat":
+    if recipe.get("kind") in SEVERAL:
         return {**recipe, "of": {name: unfetched(part) for name, part in recipe["of"].items()}}
     if "path" not in recipe:
         return dict(recipe)
@@ -31,4 +33,6 @@ def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
         raise RecipeError(f"'{recipe['path']}': what this checkpoint is of is not written in {Path(__file__).stem}.yaml")
     options = {key: value for key, value in recipe.items() if key != "path"}
     config = {"config": dict(known()[recipe["path"]])}
+    if "names" in options and recipe.get("kind") == "grounding-dino":  # which no shape depends on
+        options = {**{key: value for key, value in options.items() if key != "names"}, "ids": [101, 1012, 102]}
     return {**options, "of": {**recipe["of"], **config}} if "of" in recipe else {**options, **config}

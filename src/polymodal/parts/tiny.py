@@ -204,6 +204,8 @@ SIZES = {
 PROJECTORS: dict[str, dict[str, Any]] = {
     "q-former": {"depth": 2, "hidden": 24, "heads": 3},
     "video-q-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "mq-former": {"depth": 2, "hidden": 24, "heads": 3},
+    "qllama": {"depth": 2, "hidden": 24, "heads": 3, "inner": 32},
     "c-former": {"depth": 2, "hidden": 24, "heads": 3},
     "resampler": {"heads": 2, "hidden": 24},
     "resampler-2d": {"heads": 2},
@@ -226,6 +228,7 @@ def part(recipe: dict[str, Any], family: str | None = None, layers: int | None =
     if "of" in recipe:  # an encoder of pictures inside one of clips or maps, whose `path` stands outside
         inner = {"kind": recipe["of"]["kind"], **recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         outer = {key: value for key, value in recipe.items() if key not in ("of", "path")}
+        outer |= {"layers": 2, "heads": 3} if recipe["kind"] == "gmhra" else {}
         return {**outer, "of": part(inner, family, layers)}
     options = {key: value for key, value in recipe.items() if key not in ("path", "config")}
     said = recipe.get("config", {})

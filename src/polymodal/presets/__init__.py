@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from polymodal.errors import RecipeError, nearest
 from polymodal.parts import survey
+from polymodal.parts.checkpoints import SEVERAL
 
 State = Literal["runs tiny", "architecture only", "in part", "not yet"]
 
@@ -129,11 +130,11 @@ def markdown() -> str:
 
 def _each(encoder: dict[str, Any]) -> list[dict[str, Any]]:
     """An encoder, or those that stand side by side in it."""
-    return list(encoder["of"].values()) if encoder["kind"] == "channel-concat" else [encoder]
+    return list(encoder["of"].values()) if encoder["kind"] in SEVERAL else [encoder]
 
 
 def _named(part: dict[str, Any]) -> str:
-    if part.get("kind") == "channel-concat":
+    if part.get("kind") in SEVERAL:
         return " + ".join(map(_named, part["of"].values()))
     return part.get("path") or part.get("config", {}).get("model_type") or part["kind"]
 

@@ -24,7 +24,7 @@ from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.report import describe, prepared, samples
 from polymodal.model.sequence import collate
 from polymodal.parts import peft, tiny
-from polymodal.parts.checkpoints import unfetched
+from polymodal.parts.checkpoints import SEVERAL, unfetched
 from polymodal.presets import Preset, file
 from polymodal.training.stage import Rates, Stage, plan, read_stages
 
@@ -53,7 +53,7 @@ def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
 
     def small(part: dict[str, Any], name: str, layers: int | None = None) -> dict[str, Any]:
-        if part.get("kind") == "channel-concat":
+        if part.get("kind") in SEVERAL:
             return {**part, "of": {key: small(each, f"{name}.of.{key}") for key, each in part["of"].items()}}
         said = unfetched(part)
         config = said.get("of", said).get("config", {})

@@ -20,41 +20,43 @@ class ChannelConcat(Encoder):
     """`of`: {name: encoder}, each as a recipe names it, with its own `path`. De: the sum of their widths. `pad`: how many
     features of an item one may have less than another. Raises `RecipeError` if they take different media."""
 
+    kind = "channel-concat"
+
     def __init__(self, of: dict[str, dict[str, Any]], pad: Annotated[int, Field(ge=0)] = 0) -> None:
         super().__init__()
         from polymodal.parts.encoders import ENCODERS
 
         self.of = nn.ModuleDict({name: build(f"encoder.of.{name}", ENCODERS, part) for name, part in of.items()})
-        each = dict(self._each())
+        each = dict(self.each())
         if len(taken := {part.modality for part in each.values()}) != 1:
             said = " and ".join(sorted(taken)) or "nothing"
-            raise RecipeError(f"encoder 'channel-concat', option 'of': it takes {said}, not one medium")
+            raise RecipeError(f"encoder '{self.kind}', option 'of': it takes {said}, not one medium")
         self.modality, self.width, self.pad = *taken, sum(part.width for part in each.values()), pad
-        own = {name: {"kind": of[name]["kind"], **getattr(part, "options", of[name])} for name, part in each.items()}
-        self.options: dict[str, Any] = {"of": own, "pad": pad}
+        rebuilt = {name: {"kind": of[name]["kind"], **getattr(part, "options", of[name])} for name, part in each.items()}
+        self.options: dict[str, Any] = {"of": rebuilt, "pad": pad}
 
-    def _each(self) -> list[tuple[str, Encoder]]:
+    def each(self) -> list[tuple[str, Encoder]]:
         return [(name, part) for name, part in self.of.items() if isinstance(part, Encoder)]
 
     def prepare(self, media: Any) -> Inputs:
         """What each of them makes of the item, as NAME.KEY."""
-        return {f"{name}.{key}": value for name, part in self._each() for key, value in part.prepare(media).items()}
+        return {f"{name}.{key}": value for name, part in self.each() for key, value in part.prepare(media).items()}
 
     def length(self, inputs: Inputs) -> int:
         """The most that one of them has. Raises `RecipeError` if another has more than `pad` less."""
-        each = {name: part.length(_own(name, inputs)) for name, part in self._each()}
+        each = {name: part.length(own(name, inputs)) for name, part in self.each()}
         if max(each.values()) - min(each.values()) > self.pad:
             said = ", ".join(f"{n} of '{name}'" for name, n in each.items())
             raise RecipeError(f"encoder 'channel-concat': features {said}; they may differ by 'pad', {self.pad}")
         return max(each.values())
 
     def forward(self, items: list[Inputs]) -> Features:
-        each = [part([_own(name, item) for item in items]).tokens for name, part in self._each()]
+        each = [part([own(name, item) for item in items]).tokens for name, part in self.each()]
         rows = [[_filled(x, max(map(len, item))) for x in item] for item in zip(*each, strict=True)]
         return Features([torch.cat(parts, dim=-1) for parts in rows])
 
 
-def _own(name: str, inputs: Inputs) -> Inputs:
+def own(name: str, inputs: Inputs) -> Inputs:
     return {key.removeprefix(f"{name}."): value for key, value in inputs.items() if key.startswith(f"{name}.")}
 
 

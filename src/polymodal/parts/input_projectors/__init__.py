@@ -19,5 +19,7 @@ INPUT_PROJECTORS = {
     "visual-abstractor": "polymodal.parts.input_projectors.visual_abstractor.VisualAbstractor",
     "q-former": "polymodal.parts.input_projectors.q_former.QFormer",
     "video-q-former": "polymodal.parts.input_projectors.video_q_former.VideoQFormer",
+    "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
+    "qllama": "polymodal.parts.input_projectors.qllama.QLlama",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
