@@ -6,6 +6,9 @@ Two sets of the corpus `scenes`: `test`, new scenes drawn by vendors of training
 drawings are in no training data. Every question offers its options; the guess is the likeliest (log-likelihood of the
 whole sentence). `text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
 
+`--corpus NAME` asks of another corpus whose items have questions with options: text-images, charts, heat-maps, web-pages.
+Its `test` is new; its `held-out`, if it has one, also looks as nothing in training does: colour maps, fonts, words, layouts.
+
 Controls: *blind* (the picture replaced by the mean feature of the set), *shuffled* (the picture of another question of the
 same type), the most frequent answer of the type, and chance, the mean of one over the number of options.
 """
@@ -24,13 +27,13 @@ from polymodal.content import Part, user
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import wilson
 
-SETS = {"test": "new scenes", "held-out": "OpenMoji"}
+SETS = {"test": "new scenes", "held-out": "OpenMoji"}  # of the corpus scenes; other corpora's go by their names
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--limit", type=int, default=50, help="questions of each type and set, at most (drawn at random)")
-    parser.add_argument("--corpus", default="scenes", help="scenes, text-images, charts: whose items have questions")
+    parser.add_argument("--corpus", default="scenes", help="whose items have questions with options")
     arguments = start(parser)
     import polymodal
 
@@ -40,7 +43,7 @@ def main() -> None:
     for split, title in SETS.items():
         asked = drawn([item for item in items if item.split == split], arguments.limit)
         if asked:
-            rows += score(composition, asked, title)
+            rows += score(composition, asked, title if arguments.corpus == "scenes" else split)
     line = {f"{row['set']}/{row['type']}": {key: row[key] for key in ("n", "nano", "blind", "shuffled")} for row in rows}
     show(arguments, f"{arguments.corpus}: the likeliest of the options offered", rows, line)
 

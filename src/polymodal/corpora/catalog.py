@@ -24,6 +24,7 @@ from polymodal.corpora import (
     emoji_names,
     furniture,
     gcompris,
+    heat_maps,
     instruments,
     knowledge,
     maps,
@@ -175,6 +176,13 @@ CORPORA = {
         charts.jobs,
         charts.VERSION,
         charts.SEED,
+    ),
+    "heat-maps": Corpus(
+        "Smooth fields and small tables as heat maps with a scale, with questions; colour maps and fonts held out",
+        (),
+        heat_maps.jobs,
+        heat_maps.VERSION,
+        heat_maps.SEED,
     ),
     "solids": Corpus(
         "Two to five solids as a picture, as depth in metres and as SYNTHETIC temperatures, each with questions",
