@@ -7,7 +7,7 @@ drawings are in no training data. Every question offers its options; the guess i
 whole sentence). `text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
 
 `--corpus NAME` asks of another corpus whose items have questions with options: text-images, charts, heat-maps, web-pages.
-Its `test` is new; its `held-out`, if it has one, also looks as nothing in training does: colour maps, fonts, words, layouts.
+Its `test` is new; its `held-out`, if it has one, also looks as nothing in training: colour maps, fonts, words, layouts.
 
 Controls: *blind* (the picture replaced by the mean feature of the set), *shuffled* (the picture of another question of the
 same type), the most frequent answer of the type, and chance, the mean of one over the number of options.

@@ -42,6 +42,7 @@ from polymodal.corpora import (
     stamps,
     text_images,
     utterances,
+    web_pages,
 )
 from polymodal.corpora.building import Job, Report
 
@@ -183,6 +184,13 @@ CORPORA = {
         heat_maps.jobs,
         heat_maps.VERSION,
         heat_maps.SEED,
+    ),
+    "web-pages": Corpus(
+        "Small web pages of real HTML with boxes and questions; words, fonts and layouts held out",
+        (),
+        web_pages.jobs,
+        web_pages.VERSION,
+        web_pages.SEED,
     ),
     "solids": Corpus(
         "Two to five solids as a picture, as depth in metres and as SYNTHETIC temperatures, each with questions",
