@@ -4,9 +4,11 @@
     .venv/bin/python benchmarks/scenes.py --corpus solids --modality depth        which is nearest? or thermal: hottest?
 
 Two sets of the corpus `scenes`: `test`, new scenes drawn by vendors of training, and `held-out`, drawn by OpenMoji, whose
-drawings are in no training data; of `solids`, `held-out` shows shapes in colors that no training picture has them in, which
-a map does not tell. Every question offers its options; the guess is the likeliest (log-likelihood of the whole sentence).
-`text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
+drawings are in no training data. Every question offers its options; the guess is the likeliest (log-likelihood of the
+whole sentence). `text-unseen` asks for words that no training picture shows, and is counted apart from `text`.
+
+`--corpus NAME` asks of another corpus whose items have questions with options: text-images, charts, heat-maps, web-pages,
+solids. Its `test` is new; its `held-out`, if it has one, also looks as nothing in training: colour maps, fonts, words.
 
 Controls: *blind* (the picture or map replaced by the mean feature of the set), *shuffled* (that of another question of the
 same type), the most frequent answer of the type, and chance, the mean of one over the number of options. That a picture
@@ -27,13 +29,13 @@ from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import wilson
 from polymodal.training.sources.corpus import media_of
 
-SETS = {"test": "new scenes", "held-out": "held out"}
+SETS = {"test": "new scenes", "held-out": "OpenMoji"}  # of the corpus scenes; other corpora's go by their names
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--limit", type=int, default=50, help="questions of each type and set, at most (drawn at random)")
-    parser.add_argument("--corpus", default="scenes", help="whose items have questions: scenes, charts, solids …")
+    parser.add_argument("--corpus", default="scenes", help="whose items have questions with options")
     parser.add_argument("--modality", default="image", help="of the corpus' items, those that are asked about")
     arguments = start(parser)
     import polymodal
@@ -44,7 +46,7 @@ def main() -> None:
     for split, title in SETS.items():
         asked = drawn([item for item in items if item.split == split], arguments.limit)
         if asked:
-            rows += score(composition, asked, title)
+            rows += score(composition, asked, title if arguments.corpus == "scenes" else split)
     line = {f"{row['set']}/{row['type']}": {key: row[key] for key in ("n", "nano", "blind", "shuffled")} for row in rows}
     show(arguments, f"{arguments.corpus}, {arguments.modality}: the likeliest of the options offered", rows, line)
 

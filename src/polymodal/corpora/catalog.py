@@ -24,6 +24,7 @@ from polymodal.corpora import (
     emoji_names,
     furniture,
     gcompris,
+    heat_maps,
     instruments,
     knowledge,
     maps,
@@ -41,6 +42,7 @@ from polymodal.corpora import (
     stamps,
     text_images,
     utterances,
+    web_pages,
 )
 from polymodal.corpora.building import Job, Report
 
@@ -175,6 +177,20 @@ CORPORA = {
         charts.jobs,
         charts.VERSION,
         charts.SEED,
+    ),
+    "heat-maps": Corpus(
+        "Smooth fields and small tables as heat maps with a scale, with questions; colour maps and fonts held out",
+        (),
+        heat_maps.jobs,
+        heat_maps.VERSION,
+        heat_maps.SEED,
+    ),
+    "web-pages": Corpus(
+        "Small web pages of real HTML with boxes and questions; words, fonts and layouts held out",
+        (),
+        web_pages.jobs,
+        web_pages.VERSION,
+        web_pages.SEED,
     ),
     "solids": Corpus(
         "Two to five solids as a picture, as depth in metres and as SYNTHETIC temperatures, each with questions",
