@@ -189,6 +189,12 @@ def test_what_is_typed_is_relative_to_where_one_stands(tmp_path, monkeypatch):
         assert at(data, key) == str(expected.resolve()), key
 
 
+def test_several_folders_to_begin_from_are_relative_to_the_recipe(tmp_path):
+    (tmp_path / "it.yaml").write_text("run: {init_from: {inputs.a.*: first/model, '*': /there/model}}")
+    begun = read_yaml(tmp_path / "it.yaml")["run"]["init_from"]
+    assert begun == {"inputs.a.*": str((tmp_path / "first/model").resolve()), "*": "/there/model"}
+
+
 @pytest.mark.parametrize("path", ["asset:smollm2", "google/siglip-base", "/abs/folder"])
 def test_assets_hub_ids_and_absolute_folders_stay_as_they_are(recipe_file, path):
     assert read_yaml(recipe_file, [f"model.backbone.path={path}"])["model"]["backbone"]["path"] == path

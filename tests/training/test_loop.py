@@ -11,7 +11,7 @@ import torch
 
 import polymodal
 from polymodal.content import assistant, user
-from polymodal.errors import CheckpointError, DataError
+from polymodal.errors import CheckpointError, DataError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.modeling import compose
 from polymodal.model.sequence import collate
@@ -170,6 +170,22 @@ def test_a_run_begins_from_the_parts_of_a_checkpoint(tiny_recipe, data, tmp_path
     changed = differing(weights(first.model), weights(train(again).model))
     assert changed
     assert all(name.startswith("inputs.audio.projector.") for name in changed)
+
+
+def test_parts_begin_from_the_checkpoint_of_the_first_pattern_that_fits(tiny_recipe, data, tmp_path):
+    """One model extends what several runs have learned; a pattern that nothing begins by is a mistake."""
+    images = train(recipe(tiny_recipe(), tmp_path / "a", data, stage(steps=3, train={"inputs.image.*": 1e-2})))
+    heard = stage(data={"recordings": 1.0}, train={"inputs.audio.*": 1e-2}, steps=3)
+    sounds = train(recipe(tiny_recipe(), tmp_path / "b", data, heard))
+    folders = {"inputs.audio.*": str(tmp_path / "b" / "model"), "*": str(tmp_path / "a" / "model")}
+    learn = stage(data={"recordings": 1.0}, train={"inputs.audio.projector.*": 1e-12}, steps=1)
+    begun = weights(train(recipe(tiny_recipe(), tmp_path / "c", data, learn, init_from=folders)).model)
+    for name, theirs in {"inputs.audio.": weights(sounds.model), "inputs.image.": weights(images.model)}.items():
+        for key in (key for key in begun if key.startswith(name)):
+            assert torch.allclose(begun[key], theirs[key], atol=1e-6)
+    folders["inputs.points.*"] = folders["*"]
+    with pytest.raises(RecipeError, match="'inputs.points.\\*' fits no part"):
+        train(recipe(tiny_recipe(), tmp_path / "d", data, learn, init_from=folders))
 
 
 def test_a_part_of_another_architecture_is_refused_by_name(tiny_recipe, data, tmp_path):

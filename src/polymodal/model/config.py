@@ -164,7 +164,13 @@ def _anchor(node: Any, folder: Path) -> None:
         for key in ("path", "tokenizer", "names"):
             if isinstance(node.get(key), str) and node[key].startswith("."):
                 node[key] = str((folder / node[key]).resolve())
-        run = node.get("run")
-        for key in ("folder", "cache", "init_from"):
-            if isinstance(run, dict) and isinstance(run.get(key), str):
-                run[key] = str((folder / Path(run[key]).expanduser()).resolve())
+        if isinstance(run := node.get("run"), dict):
+            _absolute(run, ("folder", "cache", "init_from"), folder)
+            if isinstance(begun := run.get("init_from"), dict):  # one for each pattern
+                _absolute(begun, begun, folder)
+
+
+def _absolute(places: dict[str, Any], keys: Iterable[str], folder: Path) -> None:
+    for key in keys:
+        if isinstance(place := places.get(key), str):
+            places[key] = str((folder / Path(place).expanduser()).resolve())

@@ -89,7 +89,7 @@ def train(
     composition = Composition(compose(recipe.model), recipe.model.model_copy(deep=True))  # stages add adapters to it
     model = composition.model
     if run.init_from is not None:
-        state.begin_from(Path(run.init_from).expanduser(), model)
+        state.begin_from(run.init_from, model)
     attention = model.backbone.lm.config._attn_implementation
     if run.attention is not None:
         model.backbone.lm.set_attn_implementation(run.attention)

@@ -75,10 +75,11 @@ class Stage(Strict):
 class Run(Strict):
     """`precision: bf16` runs products in bfloat16; weights stay in float32. `attention`: how the backbone attends while it
     trains (in bfloat16 on a CPU, `eager` is a fifth faster than the default). `init_from`: a checkpoint folder whose parts
-    of the same names are begun with. `workers`: processes that prepare data. `parallel`: what several processes share."""
+    of the same names are begun with, or one for each pattern of such names. `workers`: processes that prepare data.
+    `parallel`: what several processes share."""
 
     folder: str
-    init_from: str | None = None
+    init_from: str | dict[str, str] | None = None
     seed: int = 0
     save_every: int = Field(100, ge=1)
     log_every: int = Field(10, ge=1)

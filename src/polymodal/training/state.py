@@ -12,8 +12,9 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,25 @@ def write_model(composition: Composition, folder: Path, trained: set[str]) -> No
     composition.save(folder, dtype=torch.float16)
 
 
-def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
-    """Give the parts of `model` the weights that parts of the same name have in a checkpoint folder; their names. Raises
-    `CheckpointError` for a part of another architecture, or if there is none of the same name."""
+def begin_from(folders: str | Mapping[str, str], model: MultimodalLM) -> None:
+    """Give the parts of `model` the weights that parts of the same name have in a checkpoint folder, or in that of the
+    first pattern that fits their names. Adapters come with the backbone. Raises `CheckpointError` for a part of another
+    architecture, and `RecipeError` for a pattern that nothing begins by."""
+    patterns = {"*": folders} if isinstance(folders, str) else folders
+    of = {name: next((p for p in patterns if fnmatchcase(name, p)), None) for name in model.parts}
+    for pattern, folder in patterns.items():
+        begun = _begin(Path(folder).expanduser(), model, [name for name in of if of[name] == pattern])
+        if not begun and not isinstance(folders, str):
+            raise RecipeError(
+                f"run.init_from: '{pattern}' fits no part that is here and in {folder}, or an earlier one does"
+            )
+
+
+def _begin(folder: Path, model: MultimodalLM, wanted: Sequence[str]) -> list[str]:
+    """Those of the parts `wanted` that the folder has, which now have its weights."""
     other, _, _ = checkpoint.load(folder)
     mine, theirs = model.parts, other.parts
-    common = [name for name in mine if name in theirs]
+    common = [name for name in wanted if name in theirs]
     with peft.detached(model), peft.detached(other):
         for name in common:
             try:
@@ -165,7 +179,8 @@ def begin_from(folder: Path, model: MultimodalLM) -> list[str]:
                 reason = " ".join(str(error).split()).split(": ", 1)[-1]
                 raise CheckpointError(f"run.init_from: {name} of {folder} is another architecture: {reason}") from error
     adapters = peft.weights(model)
-    for name, weight in peft.weights(other).items():
+    own = {name: weight for name, weight in peft.weights(other).items() if any(name.startswith(f"{p}.") for p in wanted)}
+    for name, weight in own.items():
         if name not in adapters or adapters[name].shape != weight.shape:
             raise CheckpointError(f"run.init_from: {folder} has an adapter '{name}' that this model lacks; save it merged")
         adapters[name].data.copy_(weight)
