@@ -1,7 +1,7 @@
-"""Does nano answer questions about what it sees? Sticker scenes: what, where, how many, which color, which is bigger.
+"""Does nano answer questions about what it is shown? Sticker scenes: what, where, how many, which color, which is bigger.
 
-    .venv/bin/python benchmarks/scenes.py
-    .venv/bin/python benchmarks/scenes.py --corpus solids --modality depth        which is nearest? or thermal: hottest?
+    .venv/bin/python benchmarks/questions.py
+    .venv/bin/python benchmarks/questions.py --corpus solids --modality depth        which is nearest? or thermal: hottest?
 
 Two sets of the corpus `scenes`: `test`, new scenes drawn by vendors of training, and `held-out`, drawn by OpenMoji, whose
 drawings are in no training data. Every question offers its options; the guess is the likeliest (log-likelihood of the
