@@ -48,7 +48,7 @@ def test_everything_farther_is_another_map():
 
 
 def test_a_map_in_another_unit_is_refused():
-    with pytest.raises(RecipeError, match="depth is in metres or millimetres or disparity, not 'feet'"):
+    with pytest.raises(RecipeError, match="encoder of maps, option 'unit': depth is in .*, not 'feet'"):
         make("map-grid", **{**DEPTH, "unit": "feet"})
     with pytest.raises(MediaError, match="it is not in celsius"):
         make("map-grid", **THERMAL).prepare(np.full((4, 4), -300, np.float32))

@@ -35,10 +35,10 @@ class Shading:
         units, (low, high) = UNITS[self.modality], self.range
         if self.unit not in units:
             known = " or ".join(units)
-            raise RecipeError(f"encoder 'maps', option 'unit': {self.modality} is in {known}, not '{self.unit}'")
+            raise RecipeError(f"encoder of maps, option 'unit': {self.modality} is in {known}, not '{self.unit}'")
         if not low < high or (self.inverse and low <= 0):
             lowest = " above 0" if self.inverse else ""
-            raise RecipeError(f"encoder 'maps', option 'range': [{low:g}, {high:g}] is not low{lowest} and high")
+            raise RecipeError(f"encoder of maps, option 'range': [{low:g}, {high:g}] is not low{lowest} and high")
 
     @property
     def inverse(self) -> bool:
