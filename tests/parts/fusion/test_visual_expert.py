@@ -20,7 +20,7 @@ from polymodal.parts.fusion.visual_expert import VisualExpert
 from polymodal.parts.peft import LoRA
 from polymodal.parts.tiny import FAMILIES
 from tests.conftest import picture
-from tests.parts.fusion.test_attention import TURNS, examples, greedy, logits
+from tests.parts.fusion.test_attention import TURNS, check_together_is_alone, examples, greedy, logits
 
 EXPERT = {"kind": "visual-expert"}
 
@@ -81,16 +81,7 @@ def test_it_is_another_layer_in_the_columns_of_media_only(composition):
 
 @pytest.mark.parametrize("options", [{}, {"side": "left"}, {"packing": 400}])
 def test_together_is_alone(options, composition):
-    """Padded on either side and packed, with rows that have no picture, one and two."""
-    rows = examples(composition, *TURNS)
-    if options.get("side") == "left":
-        for row in rows:  # a left-padded batch is never trained on
-            row.supervised[:2] = False
-    batch = collate(rows, composition.processor.pad_id, **options)
-    with torch.no_grad():
-        out = composition.model(batch)
-    for e, row in enumerate(rows):
-        assert torch.allclose(out.logits[out.owner == e], logits(composition, [row]), atol=5e-5)
+    check_together_is_alone(composition, options)
 
 
 @pytest.mark.parametrize("family", ["llama", "opt"])
