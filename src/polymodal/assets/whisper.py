@@ -36,7 +36,7 @@ def whisper_tensors(model: Model) -> dict[str, np.ndarray]:
 
     def put(target: str, *values: np.ndarray) -> None:
         """weight and, if given, bias"""
-        for kind, value in zip(("weight", "bias"), values, strict=False):
+        for kind, value in zip(("weight", "bias")[: len(values)], values, strict=True):
             out[f"model.{target}.{kind}"] = np.ascontiguousarray(value, np.float16)
 
     def weight(name: str) -> np.ndarray:
