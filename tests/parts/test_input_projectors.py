@@ -637,3 +637,50 @@ def test_a_q_former_over_frames_reads_each_alone_and_knows_when_it_was():
     ):
         with pytest.raises(RecipeError, match=message):
             projector.length(n)
+
+
+def examples(seed: int = 0, n: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of two names that differ little in one value and vary much in another."""
+    rng = torch.Generator().manual_seed(seed)
+    name = torch.arange(n) % 2
+    x = torch.randn(n, IN, generator=rng)
+    x[:, 1] = 3 * x[:, 0] + 0.1 * x[:, 1] + name
+    return x, name * 2  # the second of three names is blank
+
+
+def discriminant(**options):
+    counted = {"kind": "tags", "names": ["cat", "", "red fox"], "top": 1, "tokens": 2, "shrink": 1e-4, **options}
+    return build("projector", INPUT_PROJECTORS, counted, IN, OUT)
+
+
+def test_a_discriminant_tells_names_by_what_does_not_vary_within_them():
+    classifier = discriminant().classifier
+    classifier.example(*examples())
+    x, name = examples(1)
+    assert (classifier(x)[:, [0, 2]].argmax(1) * 2 == name).float().mean() > 0.95
+    nearest_mean = torch.stack([examples()[0][i::2].mean(0) for i in (0, 1)])
+    assert (torch.cdist(x, nearest_mean).argmin(1) * 2 == name).float().mean() < 0.8  # its control
+    assert bool((classifier(x).argmax(1) != 1).all())  # of which there was no example
+
+
+def test_a_discriminant_learns_the_same_however_its_examples_are_cut():
+    whole, cut, held = (discriminant().classifier for _ in range(3))
+    x, name = examples()
+    whole.example(x, name)
+    cut.example(x[:7], name[:7])
+    cut.example(x[7:], name[7:])
+    held.hold()
+    held.example(x[:31], name[:31])
+    held.example(x[31:], name[31:])
+    assert not held.weight.any()  # inside a step it stands still
+    held.learn(held.held)
+    for other in (cut, held):
+        torch.testing.assert_close(other.weight, whole.weight)
+        torch.testing.assert_close(other.bias, whole.bias)
+    assert not {"seen", "held"} & set(whole.state_dict())  # what it was learned from is not part of a model
+
+
+@pytest.mark.parametrize("options", [{"clip": 6}, {"classifier": "somewhere"}])
+def test_a_discriminant_reads_no_clip_and_has_no_other_classifier(options):
+    with pytest.raises(RecipeError, match="'shrink' is for a discriminant"):
+        discriminant(**options)

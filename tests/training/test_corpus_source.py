@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from polymodal.corpora import QA, Item
+from polymodal.corpora.items import Box
 from polymodal.corpora.shards import Place
 from polymodal.errors import DataError, RecipeError
 from polymodal.training.sources import build_source
+from polymodal.training.sources.corpus import grid, middles
 
 COMMON = {"caption": "x", "concept": "x", "source": "tiny", "vendor": "v", "licence": "CC0-1.0", "concept_split": "train"}
 QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n in range(4)]
@@ -182,3 +184,64 @@ def test_what_is_no_recording_is_not_joined(corpora):
     source = build_source("x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "scenes"}})
     with pytest.raises(DataError, match="'joined'.*is not a question about one recording"):
         source.sample(0, random.Random(0))
+
+
+def test_a_thing_is_named_once_in_the_cell_of_its_middle():
+    boxes = [Box(name="nearest ring", xyxy=(0, 0, 100, 100)), Box(name="farthest mug", xyxy=(160, 100, 224, 224))]
+    assert middles(boxes) == ["nearest ring", ".", ".", ".", ".", ".", ".", ".", "farthest mug"]
+    assert grid(boxes).count("nearest ring") == 1  # by what the middle of a cell shows
+    assert grid(boxes)[5] == "farthest mug"
+
+
+@pytest.fixture
+def senses(monkeypatch):
+    """Corpora `image`, `audio` and `depth` of two items each with two questions of their own."""
+    from polymodal import corpora as built
+
+    class Shown(built.Item):
+        def read(self):
+            return self.id
+
+    def items(name):
+        asked = [QA(ask=f"{name} {n}?", answer=f"{name} {n}.", type="what") for n in range(2)]
+        return [
+            Shown(id=f"{name}-{n}", modality=name, file="x.bin", split="train", questions=asked, **COMMON) for n in range(2)
+        ]
+
+    monkeypatch.setattr(built, "read", items)
+
+
+def mixed(*names, **options):
+    return build_source("x", {"kind": "mixed", "of": [{"kind": "corpus", "corpus": name} for name in names], **options})
+
+
+def test_of_several_media_each_is_asked_about_by_what_it_is_called(senses):
+    source, shown, asked = mixed("image", "audio", "depth"), set(), set()
+    assert len(source) == 6
+    for seed in range(40):
+        messages = source.sample(seed % 6, random.Random(seed)).messages
+        media = [part.type for part in messages[0].parts if part.type != "text"]
+        assert len(set(media)) == len(media) == len(messages) // 2 >= 2
+        assert all(part.type == "text" for message in messages[1:] for part in message.parts)
+        turns = [(a.parts[-1].text, b.parts[0].text) for a, b in zip(messages[::2], messages[1::2], strict=True)]
+        for question, answer in turns:
+            called, own = question.removeprefix("About the ").split(": ")
+            assert {"picture": "image", "recording": "audio", "depth map": "depth"}[called] == own.split()[0]
+            assert answer == own.replace("?", ".")
+        assert {answer.split()[0] for _, answer in turns} == set(media)
+        shown.add(tuple(media))
+        asked.add(tuple(answer.split()[0] for _, answer in turns))
+    assert len(shown) > 6  # in any order, and by twos and threes
+    assert len(asked) > 6
+
+
+def test_the_same_place_gives_the_same_mixed_conversation(senses):
+    one, two = (mixed("image", "audio", "depth").sample(4, random.Random(3)) for _ in range(2))
+    assert one == two
+
+
+def test_what_cannot_be_told_apart_is_not_mixed(senses):
+    with pytest.raises(RecipeError, match="'of' is a list of two recipes"):
+        mixed("image")
+    with pytest.raises(DataError, match="have media of the same modality"):
+        mixed("image", "image").sample(0, random.Random(1))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM
-from polymodal.parts.input_projectors.standardize import Standardize
+from polymodal.parts.input_projectors.standardize import Running
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)
@@ -118,7 +118,7 @@ class Processes:
     def step(self, model: MultimodalLM) -> Iterator[None]:
         """Around a step: running statistics stand still in it, and then learn what all processes have seen in all of its
         micro-batches, so that it does not matter how it was cut."""
-        running = [module for module in model.modules() if isinstance(module, Standardize) and module.training]
+        running = [module for module in model.modules() if isinstance(module, Running) and module.training]
         for module in running:
             module.hold()
         yield

@@ -29,6 +29,7 @@ from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import Batch
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import FILLER, Features
+from polymodal.parts.input_projectors.classifiers import Discriminant
 from polymodal.parts.input_projectors.tags import Tags
 from polymodal.training import prompts
 
@@ -234,6 +235,8 @@ def tags(step: Step) -> Loss:
         scores = part.scores(encoded)
         target = torch.tensor([part.index[name] for name in said], device=model.device)
         target = target.repeat_interleave(len(scores) // len(items))  # each of the features that are named
+        if isinstance(part.classifier, Discriminant) and part.training:
+            part.classifier.example(part.rows(encoded), target)
         token = F.cross_entropy(scores, target, reduction="none", label_smoothing=0.05)
         each = each + token.reshape(len(items), -1).mean(1)
     return Loss(each, torch.ones_like(each))

@@ -1,4 +1,4 @@
-"""What training does to points and motion: only there, and nothing that makes another thing of them."""
+"""What training does to points, motion and maps: only there, and nothing that makes another thing of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from polymodal.errors import MediaError, RecipeError
 from polymodal.media import load_points
 from polymodal.parts.base import Encoder
-from polymodal.parts.encoders.augment import GREY, seen_anew, turns, worn_anew
+from polymodal.parts.encoders.augment import GREY, measured_anew, seen_anew, turns, worn_anew
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
+from tests.parts.encoders.test_map_grid import DEPTH
 from tests.parts.encoders.test_series import TINY, series
 
 TURNED = {**TINY, "channels": ["ax", "ay", "wx"], "augment": True}
@@ -28,7 +29,12 @@ def twice(encoder: Encoder, media: object) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "media"), [("pointnet", {"width": 8}, cloud()), ("series", TURNED, series(20))]
+    ("kind", "options", "media"),
+    [
+        ("pointnet", {"width": 8}, cloud()),
+        ("series", TURNED, series(20)),
+        ("map-grid", DEPTH, np.linspace(1, 9, 144, dtype=np.float32).reshape(12, 12)),
+    ],
 )
 def test_augmentation_happens_in_training_alone(kind, options, media):
     encoder = make(kind, **{**options, "augment": True})
@@ -120,3 +126,20 @@ def test_half_a_turn_of_a_cloud_is_another_sight_of_it():
     over[:, :2] *= math.cos(math.pi)
     (one,), (other,) = features(encoder, [upright]), features(encoder, [over])
     assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_maps_keep_who_is_nearest_and_what_was_not_measured():
+    shades = torch.zeros(50, 1, 48, 48)
+    for place, shade in (((10, 10), 0.2), ((10, 34), 0.5), ((34, 10), 0.8)):
+        shades[:, :, place[0] - 3 : place[0] + 3, place[1] - 3 : place[1] + 3] = shade
+    torch.manual_seed(0)
+    anew = measured_anew(shades)
+    assert not torch.equal(anew, shades)
+    assert anew.shape == shades.shape
+    assert float(anew.min()) == 0
+    assert float(anew.max()) <= 1
+    for one in anew[:, 0]:
+        kinds = one.unique()
+        assert len(kinds) == 4  # as many shades, none as near as another
+        rows = [int((one == kind).nonzero().float().mean(0).sum()) for kind in kinds[1:]]
+        assert rows[0] < min(rows[1:])  # the darkest is still the one in the corner

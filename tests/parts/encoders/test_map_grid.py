@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from polymodal.errors import MediaError, RecipeError
+from polymodal.parts.encoders.map_grid import _numbers
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 
 DEPTH = {"modality": "depth", "unit": "metres", "range": [1, 12], "pixels": 48, "width": 8, "heads": 2}
@@ -34,11 +35,29 @@ def test_a_change_in_a_corner_is_a_change_of_its_cell_and_others_may_be_compared
     warmer = there.copy()
     warmer[:16, 80:] = 60
     cells = {}
-    encoder.compare.register_forward_pre_hook(lambda _, args: cells.update({len(cells): args[0][0]}))
+    encoder.enter.register_forward_pre_hook(lambda _, args: cells.update({len(cells): args[0][0]}))
     (before,), (after,) = features(encoder, [there]), features(encoder, [warmer])
-    changed = [not torch.allclose(x, y, atol=1e-5) for x, y in zip(cells[0], cells[1], strict=True)]
-    assert changed == [True, False, False, True, *[False] * 6]  # the whole, and the third cell of the first row
+    own, standing = ([not torch.allclose(x, y, atol=1e-5) for x, y in zip(*part, strict=True)] for part in _parts(cells))
+    assert own == [True, False, False, True, *[False] * 6]  # the whole, and the third cell of the first row
+    assert standing == [False, *[True] * 9]  # none stands as it did
     assert not any(torch.allclose(x, y, atol=1e-5) for x, y in zip(before, after, strict=True))
+
+
+def _parts(cells):
+    """Of each of two maps what its cells hold, and how they stand among the others."""
+    return [cells[i][:, :-3] for i in (0, 1)], [cells[i][:, -3:] for i in (0, 1)]
+
+
+def test_each_cell_brings_its_numbers_and_how_they_stand_among_the_others():
+    shades = torch.zeros(1, 1, 9, 9)
+    shades[..., :3, :3], shades[..., 3:6, 3:6] = 0.9, 0.4
+    most, least, mean, *standing = _numbers(shades, 3)[0]
+    assert [round(float(x), 3) for x in (most[0], least[0], mean[4], most[8])] == [0.9, 0.9, 0.4, 0]
+    assert [round(float(x), 2) for x in standing[0][[0, 4, 8]]] == [
+        0.89,
+        0.67,
+        -0.22,
+    ]  # above 8, above 7 and below 1, below 2
 
 
 def test_everything_farther_is_another_map():

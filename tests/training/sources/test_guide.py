@@ -30,7 +30,13 @@ def test_every_example_of_the_page_is_read_as_it_says(tmp_path, tiny, monkeypatc
         shard(tmp_path / f"shards/train-0{i}.tar", members)
     recipe = yaml.safe_load(files["data.yaml"])["data"]
     recipe["documents"] = {"kind": "messages", "path": "documents.jsonl"}
-    assert {part["kind"] for part in recipe.values()} == set(SOURCES) - {"corpus", "class-features", "spoken", "joined"}
+    assert {part["kind"] for part in recipe.values()} == set(SOURCES) - {
+        "corpus",
+        "class-features",
+        "spoken",
+        "joined",
+        "mixed",
+    }
     said = {}
     for name, part in recipe.items():
         if part["kind"] == "datasets":  # an extra; tests/training/sources/test_huggingface.py

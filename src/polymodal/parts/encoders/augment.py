@@ -1,5 +1,6 @@
-"""What may be done to points and to motion in training without changing what they are. Decides how much: a thing may stand
-any way around and a watch sits askew, but a chair on its back is another sight, and time is not turned back.
+"""What may be done to points, motion and maps in training without changing what they are. Decides how much: a thing may
+stand any way around and a watch sits askew, but a chair on its back is another sight, and time is not turned back. A map
+may be of a nearer or a warmer scene, but what is nearest and hottest stays so.
 
 Everything is drawn from torch's own generator, which training seeds by its place, and for each item of a batch anew."""
 
@@ -11,13 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-STRETCH, MOVED, TINT, GREYED = (
-    0.15,
-    0.01,
-    0.1,
-    0.25,
-)  # of axes, of places in the unit sphere, of colours; share without
+STRETCH, MOVED = 0.15, 0.01  # of axes, of places in the unit sphere
+TINT, GREYED = 0.1, 0.25  # of colours; share without
 ASKEW, LOUDER, SPEED, NOISE = 30.0, 0.1, 0.2, 0.05  # degrees; share; share; of a channel's standard deviation
+CURVED, BRIGHTER, SHIFTED = 0.3, 0.25, 6  # of shades: exponent and factor, as logarithms; pixels
 GREY = 0.4  # what has no colour is given by `media.points`
 
 
@@ -53,6 +51,17 @@ def worn_anew(samples: Tensor) -> Tensor:
     grid = torch.stack((time, torch.zeros_like(time)), dim=-1)[:, None]
     played = F.grid_sample(triples.flatten(1, 2)[:, :, None], grid, align_corners=True, padding_mode="border")[:, :, 0]
     return played + NOISE * torch.randn_like(played)
+
+
+def measured_anew(shades: Tensor) -> Tensor:
+    """Shades [B, 1, P, P] from 0 to 1 -> alike: brighter or darker as a whole along a curve that keeps their order, the
+    scene moved by some pixels; what is black, beyond the range or not measured, stays so."""
+    draw = torch.randn(2, len(shades), 1, 1, 1, device=shades.device)
+    curved = shades.clamp(min=1e-6) ** torch.exp(CURVED * draw[0]) * torch.exp(BRIGHTER * draw[1])
+    bright = curved / curved.amax((1, 2, 3), keepdim=True).clamp(min=1)  # not cut off, or two would be equally near
+    wide = F.pad(bright * (shades > 0), 4 * [SHIFTED], mode="replicate")
+    size, (x, y) = shades.shape[-1], torch.randint(2 * SHIFTED + 1, (2,)).tolist()
+    return wide[..., y : y + size, x : x + size]
 
 
 def turns(axis: Tensor, angle: Tensor) -> Tensor:

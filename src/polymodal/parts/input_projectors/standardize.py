@@ -1,6 +1,7 @@
-"""Standardising features by running statistics. Decides that a projector meets features of equal scale, whatever encoder
-they come from: pooled features of a convolutional network are all positive, Whisper's have dimensions ten times as loud as
-others, and a projector's learning rate should not have to know."""
+"""What is learned by counting and not by gradients. Decides that a step counts once, however it was cut (`Running`), and
+that a projector meets features of equal scale, whatever encoder they come from: pooled features of a convolutional network
+are all positive, Whisper's have dimensions ten times as loud as others, and a projector's learning rate should not have to
+know."""
 
 from __future__ import annotations
 
@@ -8,10 +9,34 @@ import torch
 from torch import Tensor, nn
 
 
-class Standardize(nn.Module):
+class Running(nn.Module):
+    """Statistics of what training has seen. What a training pass sees is learned when it is over; inside `hold`, which
+    training puts around a step, when the step is."""
+
+    held: Tensor | None = None
+
+    def hold(self) -> None:
+        """From now on nothing is learned, and what is seen is summed in `held` until it is given to `learn`."""
+        self.held = self.nothing()
+
+    def see(self, seen: Tensor) -> None:
+        if self.held is None:
+            self.learn(seen)
+        else:
+            self.held += seen
+
+    def nothing(self) -> Tensor:
+        """What was seen before anything was: zeros."""
+        raise NotImplementedError
+
+    def learn(self, seen: Tensor) -> None:
+        """Learn what was seen: sums may be added up over batches and processes that began with the same statistics."""
+        raise NotImplementedError
+
+
+class Standardize(Running):
     """(x - mean) / std by statistics of everything seen in training before, in training as in use, so that an item never
-    depends on its batch. What a training pass sees is learned when it is over; inside `hold`, which training puts around a
-    step, when the step is."""
+    depends on its batch."""
 
     mean: Tensor
     var: Tensor
@@ -22,24 +47,18 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("var", torch.ones(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))  # float16, as checkpoints round, ends at 65504
-        self.held: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:  # [S, De]
         out = (x - self.mean) / self.var.clamp(min=4e-4).sqrt()
         if self.training:
-            seen = self._moments(x.detach().float())
-            if self.held is None:
-                self.learn(seen)
-            else:
-                self.held += seen
+            self.see(self._moments(x.detach().float()))
         return out
 
-    def hold(self) -> None:
-        """From now on nothing is learned, and what is seen is summed in `held` [3, De] until it is given to `learn`."""
-        self.held = torch.zeros(3, *self.mean.shape, device=self.mean.device)
+    def nothing(self) -> Tensor:
+        return torch.zeros(3, *self.mean.shape, device=self.mean.device)
 
     def learn(self, seen: Tensor) -> None:
-        """Learn what was seen, [3, De]: sums may be added up over batches and processes that began with the same mean."""
+        """`seen` [3, De]: how many, and the sums of what is above the mean and of its squares."""
         self.held = None
         n, first, second = seen
         if not n[0]:

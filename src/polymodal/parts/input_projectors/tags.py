@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing
-from polymodal.parts.input_projectors.classifiers import Cosine, Frozen, Ordered
+from polymodal.parts.input_projectors.classifiers import Cosine, Discriminant, Frozen, Ordered
 from polymodal.parts.input_projectors.mlp import Above, Positive
 from polymodal.parts.sources import locate, read_lines
 
@@ -26,7 +26,8 @@ class Tags(InputProjector):
     `names`: a list, or a file of one name a line; a blank one is never said, and equal ones are one name that is as likely
     as all of them (so the kinds of its classes make a classifier one of kinds). `classifier`: a folder whose
     `model.safetensors` ends in a layer `_fc` over them, which stays as it is; without it, one of rank `rank` learns by the
-    objective `tags`. `sharpen` multiplies its logits: of a style that it never saw a classifier is less sure than right."""
+    objective `tags`, or with `shrink` a linear discriminant, for a few dozen examples of each name. `sharpen` multiplies
+    its logits: of a style that it never saw a classifier is less sure than right."""
 
     words: Tensor
     group: Tensor
@@ -45,6 +46,7 @@ class Tags(InputProjector):
         at: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None,
         whole: Positive | Literal["mean"] | None = None,
         clip: Positive | None = None,
+        shrink: Annotated[float, Field(gt=0, le=1)] | None = None,
     ) -> None:
         super().__init__()
         self.names = read_lines(names) if isinstance(names, str) else list(names)
@@ -61,13 +63,19 @@ class Tags(InputProjector):
             raise RecipeError("projector 'tags': 'at', 'whole' and 'clip' are three ways to read an item; keep one")
         if clip is not None and classifier:
             raise RecipeError("projector 'tags': a 'clip' is read by what learns; drop its 'classifier'")
+        if shrink is not None and (classifier or clip):
+            raise RecipeError("projector 'tags': 'shrink' is for a discriminant; drop its 'classifier' and 'clip'")
         self.options = {"names": self.names}
         self.at, self.whole, self.clip = at or [0], whole, clip
         self.certainty = nn.Parameter(torch.randn(width_out) * 0.02)
         width = whole * width_in if isinstance(whole, int) else width_in
         own = Frozen(Path(locate(classifier)), len(self.names), width) if classifier else None
-        learning = Ordered(width, clip, len(self.names), rank) if clip else Cosine(width, len(self.names), rank)
-        self.classifier = own or learning
+        if own is not None:
+            self.classifier: nn.Module = own
+        elif shrink is not None:
+            self.classifier = Discriminant(width, len(self.names), shrink)
+        else:
+            self.classifier = Ordered(width, clip, len(self.names), rank) if clip else Cosine(width, len(self.names), rank)
 
     def speak(self, vocabulary: Vocabulary, writing: Writing | None = None) -> None:
         self.vocabulary = vocabulary
@@ -92,9 +100,13 @@ class Tags(InputProjector):
             return rows.mean(0, keepdim=True)
         return rows[: self.whole].flatten()[None] if self.whole else rows[self.at]
 
+    def rows(self, features: Features) -> Tensor:
+        """What the names of all items are told by, [M * A, De]; of clips [M, N, De]."""
+        return torch.cat([self.read(rows) for rows in features.tokens])
+
     def scores(self, features: Features) -> Tensor:
         """Logits [M * A, names] of the A features of each item that are named; of a whole or a clip A is 1."""
-        x = torch.cat([self.read(rows) for rows in features.tokens])  # [M * A, De], of clips [M, N, De]
+        x = self.rows(features)
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
         return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
 

@@ -14,6 +14,7 @@ from polymodal.training.sources.huggingface import DatasetsSource
 from polymodal.training.sources.interleaved import InterleavedSource
 from polymodal.training.sources.joined import JoinedSource
 from polymodal.training.sources.messages import MessagesSource
+from polymodal.training.sources.mixed import MixedSource
 from polymodal.training.sources.spoken import SpokenSource
 from polymodal.training.sources.webdataset import WebDatasetSource
 
@@ -28,6 +29,7 @@ SOURCES = {
     "corpus": CorpusSource,
     "spoken": SpokenSource,
     "joined": JoinedSource,
+    "mixed": MixedSource,
     "class-features": ClassFeaturesSource,
 }
 

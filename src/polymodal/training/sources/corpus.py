@@ -43,7 +43,7 @@ class CorpusSource:
             )
         self.templates: list[Template] | None = None
         if templates is not None:
-            more = {"kind", "choices", "a_concept", "cells"}
+            more = {"kind", "choices", "a_concept", "cells", "middles"}
             self.templates = validated(templates, known | more, f"data '{corpus}'")
         where = where or {}
         for key in where:
@@ -96,15 +96,26 @@ class CorpusSource:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
-        cells = "\n".join(grid(item.boxes)) if item.boxes else None
-        return {**fields, "kind": shown, "choices": shown, "a_concept": with_article(item.concept), "cells": cells}
+        nine = {"cells": grid(item.boxes), "middles": middles(item.boxes)}
+        shared = {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        return fields | shared | {name: "\n".join(lines) if item.boxes else None for name, lines in nine.items()}
 
 
 def grid(boxes: Sequence[Box], cells: int = 3) -> list[str]:
     """What the middle of each of `cells` x `cells` parts of a picture of a corpus shows, row by row: the name of the box it
     lies in, or a full stop."""
-    middles = [SIDE * (2 * i + 1) // (2 * cells) for i in range(cells)]
-    return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in middles for x in middles]
+    middle = [SIDE * (2 * i + 1) // (2 * cells) for i in range(cells)]
+    return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in middle for x in middle]
+
+
+def middles(boxes: Sequence[Box], cells: int = 3) -> list[str]:
+    """The same of what has its middle in each part: a thing is named once, wherever it is."""
+    found = ["."] * cells**2
+    for box in boxes:
+        left, top, right, bottom = box.xyxy
+        column, row = (min(cells * (a + b) // (2 * SIDE), cells - 1) for a, b in ((left, right), (top, bottom)))
+        found[row * cells + column] = box.name
+    return found
 
 
 def _holds(box: Box, x: int, y: int) -> bool:
