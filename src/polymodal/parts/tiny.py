@@ -107,6 +107,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "forced_eos_token_id": None,
         **_SPECIAL,
     },
+    "chatglm-6b": {
+        "model_type": "chatglm_6b",
+        "hidden_size": 32,
+        "inner_hidden_size": 64,
+        "num_layers": 2,
+        "num_attention_heads": 4,
+        "initializer_range": 0.2,
+        "gmask_token_id": 0,
+        "tie_word_embeddings": False,
+        **_SPECIAL,
+    },
     "gemma2": {
         "model_type": "gemma2",
         **_COMMON,
