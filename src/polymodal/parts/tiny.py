@@ -181,6 +181,7 @@ POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
+    "beit3": {"width": 24, "depth": 2, "heads": 3, "image": 28, "patch": 7},
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
     "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
