@@ -17,7 +17,7 @@ from polymodal.parts.tiny import FAMILIES
 # Learned positions and a mask of its own making (OPT), learned positions (GPT-2), windows in every layer (Mistral) and in
 # every other (Gemma), layers without positions (SmolLM3), relative positions (Chinchilla).
 EXACT = ["llama", "opt", "gpt2", "mistral", "gemma2", "gemma3", "smollm3", "qwen3", "persimmon", "granite", "chinchilla"]
-NOT_EXACT = ["bloom", "mamba2", "t5", "bart"]
+NOT_EXACT = ["bloom", "mamba2", "t5", "bart", "chatglm-6b"]
 ROOM = 150
 
 

@@ -90,9 +90,16 @@ STATED = {
     "videochat": ("video", 96),
     "internvl": ("image", 96),
     "instructblip": ("image", 32),
+    "rlhf-v": ("image", 64),
+    "x-llm": ("video", 160),
     "x-instructblip": ("video", 160),
 }
-NOT_YET = [name for name in presets.names() if presets.load(name).state == "not yet"]
+ABSENT = presets.Preset(  # as one that is not there yet: every one of today's has a recipe
+    id="absent",
+    about=presets.About(
+        name="Absent", paper="arXiv:2401.13601", year=2024, takes=["image"], design="a → b", missing=["q-former", "a part"]
+    ),
+)
 RECIPES = {
     "kosmos-1": "kosmos-1",
     "llama-adapter": "llama-adapter",
@@ -126,11 +133,11 @@ def test_a_preset_claims_no_more_than_it_holds(name):
     assert (preset.state == "in part") == bool(about.missing)
 
 
-@pytest.mark.parametrize("name", NOT_YET)
+@pytest.mark.parametrize("name", presets.names())
 def test_what_a_system_lacks_is_not_there(name):
-    """Fails once all that it lacks is there: then it wants a `model`."""
+    """Fails once a part that it lacks is there: then it wants it in its `model`."""
     there = {row.id for row in survey.rows() if row.state != "not yet"}
-    assert set(presets.load(name).about.missing) - there
+    assert not set(presets.load(name).about.missing) & there
 
 
 @pytest.mark.parametrize("name", [name for name in presets.names() if presets.load(name).model is not None])
@@ -168,8 +175,8 @@ def test_positions_are_those_of_the_paper(name, tmp_path):
 def test_checkpoints_are_of_what_the_survey_says_and_transformers_knows_them():
     kinds = {row.recipe["path"]: row.model_type for row in survey.rows() if row.recipe and "path" in row.recipe}
     for path, config in checkpoints.known().items():
-        if not config:  # a file of its authors, of the encoder's own sizes
-            assert any(row.recipe and row.recipe.get("path") == path for row in survey.rows())
+        if "model_type" not in config:  # a file of its authors: one of the survey's, or its sizes are said
+            assert config or any(row.recipe and row.recipe.get("path") == path for row in survey.rows())
             continue
         assert kinds.get(path, config["model_type"]) == config["model_type"]
         assert transformers_config(None, config, "part").model_type == config["model_type"]
@@ -184,7 +191,7 @@ def test_the_command_lists_every_system_for_people_and_programs():
     run = CliRunner()
     listed = json.loads(run.invoke(cli.app, ["presets", "list", "--json"]).stdout)
     assert {entry["id"] for entry in listed} == set(presets.names())
-    assert {entry["state"] for entry in listed} == set(presets.MEANING)
+    assert {entry["state"] for entry in listed} <= set(presets.MEANING)
     table = run.invoke(cli.app, ["presets", "list"], env={"COLUMNS": "200"}).stdout
     for name in presets.names():
         assert name in table
@@ -221,21 +228,19 @@ def test_the_picture_shows_fusion_what_is_shared_and_parts_inside_parts(name, sh
     assert all(part in told for part in shows)
 
 
-@pytest.mark.parametrize("name", NOT_YET)
-def test_the_picture_of_a_system_that_is_not_there_says_what_is_missing(name, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
-    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", name)
+def test_the_picture_of_a_system_that_is_not_there_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(presets, "load", lambda name: ABSENT)
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "show", "absent")
     assert code == 0
     assert "not yet" in out
-    assert all(part in out for part in presets.load(name).lacks)
+    assert all(part in out for part in ("Q-Former", "a part"))
 
 
-@pytest.mark.parametrize("name", NOT_YET)
-def test_a_system_that_is_not_there_is_not_composed(name, monkeypatch, capsys):
-    preset = presets.load(name)
-    code, out, err = run_command(monkeypatch, capsys, "presets", "compose", name, "--tiny")
+def test_a_system_that_is_not_there_is_not_composed(monkeypatch, capsys):
+    monkeypatch.setattr(presets, "load", lambda name: ABSENT)
+    code, out, err = run_command(monkeypatch, capsys, "presets", "compose", "absent", "--tiny")
     assert (code, out) == (2, "")
-    assert f"{preset.about.name} cannot be composed yet; what is missing: {preset.lacks[0]}" in err
+    assert "Absent cannot be composed yet; what is missing: Q-Former, a part" in err
     assert err.count("\n") == 1
 
 

@@ -28,7 +28,9 @@ class Composition:
 
     def __post_init__(self) -> None:
         backbone = self.model.backbone
-        self.processor = Processor(backbone.tokenizer, self.model.modalities, backbone.chat_format, backbone.seq2seq)
+        self.processor = Processor(
+            backbone.tokenizer, self.model.modalities, backbone.chat_format, backbone.seq2seq, backbone.closing
+        )
 
     @classmethod
     def from_recipe(cls, recipe: str | Path | dict[str, Any] | ModelRecipe, overrides: Sequence[str] = ()) -> Composition:

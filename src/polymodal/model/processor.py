@@ -44,9 +44,17 @@ class Port(Protocol):
 
 
 class Processor:
-    """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features."""
+    """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features.
+    `closing`: the token that ends what an encoder reads; without one, what the tokenizer ends a text with."""
 
-    def __init__(self, tokenizer: Any, ports: Mapping[str, Port], chat_format: str | None = None, seq2seq: bool = False):
+    def __init__(
+        self,
+        tokenizer: Any,
+        ports: Mapping[str, Port],
+        chat_format: str | None = None,
+        seq2seq: bool = False,
+        closing: int | None = None,
+    ) -> None:
         self.tokenizer, self.ports, self.seq2seq = tokenizer, ports, seq2seq
         self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
         self.pad_id: int = tokenizer.pad_token_id
@@ -55,7 +63,8 @@ class Processor:
         anchored, alone = ([self._plain(a + text) for text in ("a", " a")] for a in (tokenizer.eos_token, ""))
         marks = anchored[0][1:] != alone[0] and anchored[1][1:] == alone[1]
         self._anchor: str = tokenizer.eos_token if marks else ""  # what a run that begins nothing is tokenised behind
-        self._closing = [tokenizer.eos_token_id] if seq2seq and ends else []  # T5 ends its encoder's input
+        closing = tokenizer.eos_token_id if closing is None and seq2seq and ends else closing  # T5 ends its encoder's input
+        self._closing = [] if closing is None else [closing]
 
     def encode(
         self,

@@ -30,7 +30,8 @@ class Backbone(nn.Module):
 
     `path` (Hub id, folder, `asset:`) or `config` (random weights; needs `tokenizer`, whose size it takes). `chat_format`:
     a name from `model.chat_format.FORMATS`; absent, the tokenizer's own template, or `plain` if it has none.
-    Attributes: `lm`, `tokenizer`, `seq2seq`, `width` (D).
+    Attributes: `lm`, `tokenizer`, `seq2seq`, `width` (D), `closing` (the token that ends a prompt, whatever the tokenizer
+    does: GLM's [gMASK]; None for every other family).
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Backbone(nn.Module):
         settings = transformers_config(path, config, "backbone")
         settings = getattr(settings, "text_config", settings)
         self.seq2seq = bool(settings.is_encoder_decoder)
+        self.closing: int | None = getattr(settings, "gmask_token_id", None)
         auto = transformers.AutoModelForSeq2SeqLM if self.seq2seq else transformers.AutoModelForCausalLM
         if path is not None:
             self.lm = load_strictly(auto, path, "backbone", config=settings, dtype=DTYPES[dtype])

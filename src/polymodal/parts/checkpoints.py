@@ -18,7 +18,7 @@ SEVERAL = "channel-concat", "sequence-append"  # kinds of encoders whose `of` ar
 @cache
 def known() -> dict[str, dict[str, Any]]:
     """{Hub id: transformers config} of the checkpoints that presets name, and {file: sizes} of what its authors released,
-    which is nothing where it is the encoder's own size."""
+    but for sizes that are the encoder's own."""
     return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 

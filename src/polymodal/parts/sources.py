@@ -93,7 +93,7 @@ def transformers_config(path: str | None, config: dict[str, Any] | None, role: s
         raise RecipeError(f"{role}.config needs a 'model_type' that transformers knows, not {kind!r}")
     try:
         return transformers.AutoConfig.for_model(kind, **options)
-    except StrictDataclassError as error:
+    except (StrictDataclassError, ValueError) as error:
         raise RecipeError(f"{role}.config: {' '.join(str(error).split())}") from error
 
 

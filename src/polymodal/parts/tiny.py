@@ -107,6 +107,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "forced_eos_token_id": None,
         **_SPECIAL,
     },
+    "chatglm-6b": {
+        "model_type": "chatglm_6b",
+        "hidden_size": 32,
+        "inner_hidden_size": 64,
+        "num_layers": 2,
+        "num_attention_heads": 4,
+        "initializer_range": 0.2,
+        "gmask_token_id": 0,
+        "tie_word_embeddings": False,
+        **_SPECIAL,
+    },
     "gemma2": {
         "model_type": "gemma2",
         **_COMMON,
@@ -170,6 +181,7 @@ POINTS = {"groups": 6, "size": 4, "points": 100, "width": 24, "depth": 2, "heads
 RELEASED = {
     "imagebind": {"width": 16, "depth": 2, "heads": 2, "space": 12},
     "beats": {"width": 32, "depth": 2, "heads": 2, "hidden": 48, "embedding": 24},
+    "beit3": {"width": 24, "depth": 2, "heads": 3, "image": 28, "patch": 7},
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
     "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},

@@ -1,4 +1,4 @@
-"""BEiT-3's vision branch: the authors' names and shapes, and only the branch of pictures."""
+"""BEiT-3: the authors' names and shapes, of the branch of pictures or, for queries, of both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from polymodal.errors import RecipeError
 from polymodal.parts.encoders.beit3 import BASE
-from polymodal.parts.encoders.beit3_network import Attention, Beit3Vision, FeedForward
+from polymodal.parts.encoders.beit3_network import Attention, Beit3Network, FeedForward, Layer
 from tests.conftest import picture
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
 from tests.parts.encoders.published import published, save, shapes
@@ -21,7 +21,7 @@ MEDIA = [picture(1), picture(2, (28, 28))]
 def released(file: Path) -> tuple[dict, list]:
     """A tiny file as the authors lay theirs out, with text and heads, what a recipe needs to read it, and media for it."""
     torch.manual_seed(1)
-    network = Beit3Vision(**TINY)
+    network = Beit3Network(**TINY)
     text = {name.replace(".A.", ".B."): torch.zeros(1) for name in network.state_dict() if ".A." in name}
     text |= {
         "beit3.text_embed.weight": torch.zeros(9, 24),
@@ -34,7 +34,7 @@ def released(file: Path) -> tuple[dict, list]:
 
 def test_the_state_dict_is_the_published_one_name_for_name_and_shape_for_shape():
     with torch.device("meta"):
-        assert shapes(Beit3Vision(**BASE)) == published("beit3_base")
+        assert shapes(Beit3Network(**BASE)) == published("beit3_base")
 
 
 def test_both_branches_and_their_heads_have_the_published_number_of_parameters():
@@ -45,11 +45,57 @@ def test_both_branches_and_their_heads_have_the_published_number_of_parameters()
     assert round((sum(count.values()) + twice + (64010 + 1024 + 2 * 768) * 768) / 1e6) == 222
 
 
-def test_length_is_what_is_emitted_alone_or_in_a_batch():
-    encoder = make("beit3", config=TINY)
-    assert encoder.length(encoder.prepare(MEDIA[0])) == 16
+def test_with_queries_it_has_the_names_of_both_branches():
+    """Those of text are the same again, but for a table of 1,024 places."""
+    pictures = published("beit3_base")
+    text = {name.replace(".A.", ".B."): shape for name, shape in pictures.items() if ".A." in name}
+    text["beit3.encoder.embed_positions.B.weight"] = (1024, 768)
+    with torch.device("meta"):
+        assert shapes(Beit3Network(**BASE, both=True)) == pictures | text
+
+
+@pytest.mark.parametrize(("queries", "length"), [(None, 16), (5, 5)])
+def test_length_is_what_is_emitted_alone_or_in_a_batch(queries, length):
+    encoder = make("beit3", config=TINY, queries=queries)
+    assert encoder.length(encoder.prepare(MEDIA[0])) == length
     check_lengths_and_neighbours(encoder, MEDIA)
     check_options_rebuild(encoder, "beit3", MEDIA)
+
+
+def test_queries_and_patches_see_one_another_each_through_its_own_branch():
+    """As one pass of a multiway layer, written out: what is joined is keys and values, and nothing else."""
+    torch.manual_seed(0)
+    layer = Layer(24, 3, split=6).eval()
+    x = torch.randn(1, 6 + 4, 24)
+    with torch.no_grad():
+        parts = {"A": x[:, :6], "B": x[:, 6:]}
+        near = {way: layer.self_attn_layer_norm[way](part) for way, part in parts.items()}
+        heads = [
+            torch.cat([module[way](near[way]) for way in "AB"], 1).unflatten(-1, (3, 8)).transpose(1, 2)
+            for module in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
+        ]
+        query, key, value = heads
+        seen = ((query @ key.transpose(-1, -2) / 8**0.5).softmax(-1) @ value).transpose(1, 2).flatten(2)
+        expected = []
+        for way, states in zip("AB", seen.split((6, 4), 1), strict=True):
+            y = parts[way] + layer.self_attn.out_proj[way](layer.self_attn.inner_attn_ln[way](states))
+            expected.append(y + layer.ffn[way](layer.final_layer_norm[way](y)))
+        assert torch.allclose(layer(x), torch.cat(expected, 1), atol=1e-5)
+
+
+def test_queries_learn_and_the_authors_branch_of_text_is_read_for_them(tmp_path):
+    torch.manual_seed(2)
+    network = Beit3Network(**TINY, both=True)
+    words = {"beit3.text_embed.weight": torch.zeros(9, 24), "mlm_head.weight": torch.zeros(1)}
+    save(network, tmp_path / "beit3.pth", "model", **words)
+    encoder = make("beit3", path=str(tmp_path / "beit3.pth"), config=TINY, queries=5)
+    for name, tensor in encoder.network.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+    (tokens,) = encoder([encoder.prepare(MEDIA[0])]).tokens
+    tokens.square().sum().backward()
+    assert (encoder.queries.grad.abs().sum(-1) > 0).all()
+    with pytest.raises(RecipeError, match="queries"):
+        make("beit3", config=TINY, queries=1023)
 
 
 def test_the_authors_file_is_read_by_name_and_text_is_left(tmp_path):

@@ -129,7 +129,6 @@ def test_saved_it_has_the_authors_names_again(tmp_path, tokenizer_folder):
     [
         ({"rope_ratio": 50}, "another 'rope_ratio' than 1"),
         ({"quantization_bit": 4}, "another 'quantization_bit' than 0"),
-        ({"position_encoding_2d": True}, "first generation"),
     ],
 )
 def test_another_network_is_refused(changes, says, tmp_path, tokenizer_folder):

@@ -3,8 +3,8 @@ squares, SwiGLU, few keys and values, rotary positions of half of a head, whose 
 Decides those names. transformers renames and splits tensors as it loads, and joins them again when it saves, so that a
 folder of theirs and one that was saved here are read alike.
 
-The first generation is another network (a mask that is not causal in the prompt, positions of two dimensions, norms after
-the sum) and is refused, and so are variants of the later ones that count positions otherwise.
+The first generation is another network of the same `model_type` in its authors' config, which is told apart by what only it
+says (`chatglm_6b`). Variants of the later ones that count positions otherwise are refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from transformers import GlmConfig, GlmForCausalLM
 from transformers.conversion_mapping import register_checkpoint_conversion_mapping
 from transformers.core_model_loading import Split, WeightConverter, WeightRenaming
 
+from polymodal.parts.language_models.chatglm_6b import ChatGLM6BConfig
+
+FIRST = {"position_encoding_2d", "inner_hidden_size"}  # what the config of the first generation says, and no later one
 # What the authors' config must say, where it says anything, for their network to be GLM's.
 EXPECTED = {
     "rmsnorm": True,
@@ -54,9 +57,17 @@ class ChatGLMConfig(GlmConfig):
     pad_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
 
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Of a config file. One of the first generation makes a `ChatGLM6BConfig`."""
+        if FIRST & config_dict.keys():
+            first = {**config_dict, "model_type": ChatGLM6BConfig.model_type}
+            return ChatGLM6BConfig.from_dict(first, **kwargs)
+        return super().from_dict(config_dict, **kwargs)
+
     def __post_init__(self, **kwargs: Any) -> None:
-        if "position_encoding_2d" in kwargs or "inner_hidden_size" in kwargs:
-            raise ValueError("this is ChatGLM of the first generation, another network: take ChatGLM2 or ChatGLM3")
+        if FIRST & kwargs.keys():
+            raise ValueError("this is ChatGLM of the first generation: its 'model_type' is 'chatglm_6b' here")
         for name, value in EXPECTED.items():
             if kwargs.pop(name, value) != value:
                 raise ValueError(f"a ChatGLM of another '{name}' than {value} cannot be read")
