@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal import media
+from polymodal.content import Part
 from polymodal.errors import RecipeError
 from polymodal.model.config import ModelRecipe
 from polymodal.model.sequence import Batch, MediaItem, latest, place, shared_prefix, standing
@@ -55,6 +57,15 @@ class Modality(nn.Module):
     @property
     def reads_question(self) -> bool:
         return self.projector.reads_question
+
+    @property
+    def width(self) -> int:
+        return self.encoder.width
+
+    def load(self, part: Part) -> Any:
+        """The media of a part as its encoder takes them. Raises `MediaError`."""
+        read = self.encoder.media_reader
+        return media.load(part) if read is None else read(part.media)
 
     def prepare(self, media: Any) -> Inputs:
         return self.encoder.prepare(media)

@@ -36,6 +36,11 @@ class Port(Protocol):
     @property
     def reads_question(self) -> bool: ...
 
+    @property
+    def width(self) -> int: ...
+
+    def load(self, part: Part) -> Any: ...
+
     def prepare(self, media: Any) -> Inputs: ...
 
     def positions(self, inputs: Inputs) -> int: ...
@@ -163,7 +168,7 @@ class Processor:
         key = media.fingerprint(part)
         if prepared is not None and key in prepared:
             return prepared[key]
-        inputs = port.prepare(media.load(part))
+        inputs = port.prepare(port.load(part))
         item = MediaItem(part.type, key, port.positions(inputs), inputs)
         if prepared is not None:
             prepared[key] = item
@@ -180,6 +185,10 @@ class Processor:
     def _ready(self, part: Part) -> MediaItem:
         """A part whose media is a tensor [N, De] holds the encoder's features already; they are only projected."""
         features: torch.Tensor = part.media
+        width = self.ports[part.type].width
+        if features.ndim != 2 or features.shape[1] != width:
+            said = f"features {list(features.shape)}, and this model's encoder of {part.type} makes [N, {width}]"
+            raise MediaError(f"ready {part.type}: {said}")
         key = hashlib.sha256(features.contiguous().view(torch.uint8).numpy().data).hexdigest()
         return MediaItem(part.type, key, self.ports[part.type].projected(len(features)), encoded=features)
 

@@ -69,9 +69,8 @@ def positions(composition: Composition) -> dict[str, int]:
 
 def prepared(part: Part, composition: Composition) -> Inputs:
     """What the encoder of a media part's modality is given."""
-    from polymodal.media import load
-
-    return composition.model.modalities[part.type].prepare(load(part))
+    port = composition.model.modalities[part.type]
+    return port.prepare(port.load(part))
 
 
 def samples(composition: Composition) -> dict[str, Part]:
@@ -94,6 +93,7 @@ def samples(composition: Composition) -> dict[str, Part]:
     takes = getattr(getattr(encoder, "reader", encoder), "takes", None)  # ImageBind's is of its reader
     if isinstance(takes, Sensors):
         media["imu"] = (np.zeros((round(10 * takes.rate), len(takes.channels)), dtype=np.float32), takes.rate)
+    media |= {name: np.zeros((1, port.width), np.float32) for name, port in modalities.items() if port.encoder.media_reader}
     return {name: Part(name, media=media[name]) for name in modalities if name in media}
 
 

@@ -56,6 +56,7 @@ class Encoder(nn.Module):
     width: int
     options: dict[str, Any]
     writing: Writing | None = None  # of an encoder whose features are words to be
+    media_reader: Callable[[Any], Any] | None = None  # what reads its media, where it is not the modality's own reader
 
     @abstractmethod
     def prepare(self, media: Any) -> Inputs:

@@ -134,7 +134,7 @@ def _media(model: MultimodalLM, source: Source, indices: range) -> Iterator[Foun
 def _prepare(model: MultimodalLM, found: Found) -> MediaItem:
     port = model.modalities[found.part.type]
     with _named(found.sample):
-        inputs = port.prepare(media.load(found.part))
+        inputs = port.prepare(port.load(found.part))
     return MediaItem(found.part.type, found.key, port.positions(inputs), inputs)
 
 
