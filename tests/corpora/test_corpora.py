@@ -110,11 +110,11 @@ def test_an_html_page_is_complete_and_escapes_captions(root, tmp_path):
 
 def test_a_page_of_nothing_or_of_an_unknown_kind_is_refused(root, tmp_path):
     items = corpora.read("stamps", root)
-    unseen = [item.model_copy(update={"modality": "video"}) for item in items]
+    unseen = [item.model_copy(update={"modality": "segmentation"}) for item in items]
     for chosen, name, reason in (
         ([], "a.png", "no item to show"),
         (items, "a.gif", "ends in .png or .html"),
-        (unseen, "a.png", "there is no preview of 'video'"),
+        (unseen, "a.png", "there is no preview of 'segmentation'"),
     ):
         with pytest.raises(DataError, match=reason):
             contact_sheet.save(chosen, tmp_path / name)
