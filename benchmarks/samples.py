@@ -35,7 +35,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/modalities.md"
 FOLDER = "images/modalities"  # beside the page
 SEED = 0
 COLUMNS = 3
-TOKENS = 32  # of an answer, at most
+TOKENS = 24  # of an answer, at most
 LICENCES = "licences"
 BLOCK = r"(<!-- samples: {name} -->\n).*?(<!-- end of samples -->)"
 
@@ -113,7 +113,8 @@ def shown(composition: Composition, row: Row, items: Sequence[Item], folder: Pat
         sample = Sample(item, question, truth, files)
         if takes:
             answer = composition.ask(question, media=[media_of(item)], sampling=Sampling(max_new_tokens=TOKENS))
-            sample = Sample(item, question, truth, files, " ".join(answer.text.split()), answer.tokens["media"])
+            said = " ".join(answer.text.split()) + ("" if answer.finished else " …")
+            sample = Sample(item, question, truth, files, said, answer.tokens["media"])
         yield sample
 
 
@@ -121,9 +122,9 @@ def table(samples: Sequence[Sample]) -> str:
     """The samples of a row as a table in Markdown: pictures, questions, truths and answers."""
     lines = [[picture(sample) for sample in samples], ["---"] * len(samples)]
     lines.append([f"*{plain(sample.question)}*" for sample in samples])
-    lines.append([f"truth: {plain(sample.truth)}" for sample in samples])
+    lines.append([f"truth: **{plain(sample.truth)}**" for sample in samples])
     if all(sample.said is not None for sample in samples):
-        lines.append([f"nano: **{plain(sample.said or '')}** {'✓' if sample.right else '✗'}" for sample in samples])
+        lines.append([f"nano: {plain(sample.said or '')} {'✓' if sample.right else '✗'}" for sample in samples])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

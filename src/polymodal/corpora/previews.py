@@ -1,8 +1,8 @@
 """Previews: any item as a picture. Decides what of a recording, a motion or a text the eye can check.
 
-A picture with its boxes, a recording as its waveform, a clip as five of its pictures, motion as one line per channel, points
-from in front and from above, depth and temperature in false colours with their least and most, a text as its words. Drawn
-by Pillow alone, so that looking at data needs no more than making it does.
+A picture with its boxes, a recording as its waveform, a clip as five of its pictures, motion as one line per channel,
+points from in front and from above, depth and temperature in false colours with their least and most, a text as its words.
+Drawn by Pillow alone, so that looking at data needs no more than making it does.
 """
 
 from __future__ import annotations
