@@ -167,6 +167,15 @@ def test_points_are_drawn_from_in_front_and_from_above_with_the_nearer_one_on_to
     assert not hidden[1].any()
 
 
+def test_a_clip_is_shown_by_five_of_its_pictures_row_by_row(root, tmp_path):
+    greys = [Image.new("RGB", (40, 40), (40 * number,) * 3) for number in range(5)]
+    greys[0].save(tmp_path / "clip", "WEBP", save_all=True, append_images=greys[1:], duration=200, lossless=True)
+    update = {"modality": "video", "place": Place(str(tmp_path / "clip"), 0, (tmp_path / "clip").stat().st_size)}
+    shown = preview(corpora.read("stamps", root)[0].model_copy(update=update), 90)
+    middles = [shown.getpixel((15 + number % 3 * 30, 15 + number // 3 * 30))[0] for number in range(6)]
+    assert middles == [0, 40, 80, 120, 160, 255]
+
+
 def test_samples_are_the_same_for_the_same_seed(root):
     items = corpora.read("emoji", root)
     chosen = contact_sheet.sample(items, 5)
