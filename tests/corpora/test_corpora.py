@@ -110,11 +110,11 @@ def test_an_html_page_is_complete_and_escapes_captions(root, tmp_path):
 
 def test_a_page_of_nothing_or_of_an_unknown_kind_is_refused(root, tmp_path):
     items = corpora.read("stamps", root)
-    unseen = [item.model_copy(update={"modality": "video"}) for item in items]
+    unseen = [item.model_copy(update={"modality": "segmentation"}) for item in items]
     for chosen, name, reason in (
         ([], "a.png", "no item to show"),
         (items, "a.gif", "ends in .png or .html"),
-        (unseen, "a.png", "there is no preview of 'video'"),
+        (unseen, "a.png", "there is no preview of 'segmentation'"),
     ):
         with pytest.raises(DataError, match=reason):
             contact_sheet.save(chosen, tmp_path / name)
@@ -165,6 +165,15 @@ def test_points_are_drawn_from_in_front_and_from_above_with_the_nearer_one_on_to
     assert np.argwhere(front)[:, 0].mean() < np.argwhere(hidden[0])[:, 0].mean()  # what is above is drawn above
     assert top.sum() > 2500
     assert not hidden[1].any()
+
+
+def test_a_clip_is_shown_by_five_of_its_pictures_row_by_row(root, tmp_path):
+    greys = [Image.new("RGB", (40, 40), (40 * number,) * 3) for number in range(5)]
+    greys[0].save(tmp_path / "clip", "WEBP", save_all=True, append_images=greys[1:], duration=200, lossless=True)
+    update = {"modality": "video", "place": Place(str(tmp_path / "clip"), 0, (tmp_path / "clip").stat().st_size)}
+    shown = preview(corpora.read("stamps", root)[0].model_copy(update=update), 90)
+    middles = [shown.getpixel((15 + number % 3 * 30, 15 + number // 3 * 30))[0] for number in range(6)]
+    assert middles == [0, 40, 80, 120, 160, 255]
 
 
 def test_samples_are_the_same_for_the_same_seed(root):

@@ -1,8 +1,8 @@
 """Previews: any item as a picture. Decides what of a recording, a motion or a text the eye can check.
 
-A picture with its boxes, a recording as its waveform, motion as one line per channel, points from in front and from above,
-depth and temperature in false colours with their least and most, a text as its words. Drawn by Pillow alone, so that
-looking at data needs no more than making it does.
+A picture with its boxes, a recording as its waveform, a clip as five of its pictures, motion as one line per channel,
+points from in front and from above, depth and temperature in false colours with their least and most, a text as its words.
+Drawn by Pillow alone, so that looking at data needs no more than making it does.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+FRAMES = 5  # of a clip
 VIEWS = ((30, 25), (0, 90))  # of points: degrees they are turned about the vertical, then tilted towards the viewer
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#9467bd", "#17becf", "#8c564b")
 
@@ -121,28 +122,55 @@ def _lines(draw: object, channels: np.ndarray, top: int, width: int, height: int
         draw.line(list(zip(xs, ys.tolist(), strict=True)), fill=COLORS[number])
 
 
+def _video(item: Item, side: int) -> Image.Image:
+    """Five pictures at even times, row by row, three in the first."""
+    from PIL import Image
+
+    from polymodal.media import load_video
+
+    clip, cell = load_video(item.read()), side // 3
+    shown = Image.new("RGB", (side, 2 * cell), "white")
+    for number, frame in enumerate(clip.at([clip.seconds * (0.5 + n) / FRAMES for n in range(FRAMES)])):
+        frame.thumbnail((cell - 2, cell - 2))
+        shown.paste(frame, (number % 3 * cell + 1, number // 3 * cell + 1))
+    return shown
+
+
 def _points(item: Item, side: int) -> Image.Image:
-    """Three quarters from the front, and below it from above, at one scale; what is far is drawn first, and darker."""
-    import numpy as np
+    """Three quarters from the front, and below it from above."""
     from PIL import Image, ImageDraw
     from safetensors.numpy import load
 
-    points = load(item.read())["points"].astype(np.float64)
-    size = np.ptp(points[:, :3], axis=0)
-    points[:, :3] -= points[:, :3].min(0) + size / 2
+    points = load(item.read())["points"]
     shown = Image.new("RGB", (side, side), "white")
-    draw = ImageDraw.Draw(shown)
-    views = [_seen(points[:, :3], *view) for view in VIEWS]
-    room, radius = np.array((side, side / 2)) * 0.9, side / 160
-    scale = min((room / np.maximum(2 * np.abs(view[:, :2]).max(0), 1e-9)).min() for view in views)
-    for row, view in enumerate(views):
+    for row, view in enumerate(views(points, (side, side // 2))):
+        shown.paste(view, (0, row * (side // 2)))
+    size = points[:, :3].max(0) - points[:, :3].min(0)
+    ImageDraw.Draw(shown).text((2, 0), " x ".join(f"{100 * value:.3g}" for value in size) + " cm", fill="gray")
+    return shown
+
+
+def views(points: np.ndarray, size: tuple[int, int]) -> list[Image.Image]:
+    """[N, 6] of places and colours, seen as each of VIEWS says, at one scale, in pictures of `size` pixels (width, height);
+    what is far is drawn first, and darker."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    places = points[:, :3].astype(np.float64)
+    places -= places.min(0) + np.ptp(places, axis=0) / 2
+    seen, radius = [_seen(places, *view) for view in VIEWS], max(size) / 160
+    scale = min((0.9 * np.array(size) / np.maximum(2 * np.abs(view[:, :2]).max(0), 1e-9)).min() for view in seen)
+    pictures = []
+    for view in seen:
+        shown = Image.new("RGB", size, "white")
+        draw = ImageDraw.Draw(shown)
         depth = (view[:, 2] - view[:, 2].min()) / (np.ptp(view[:, 2]) or 1)
         colors = (255 * points[:, 3:] * (0.5 + 0.4 * depth[:, None])).astype(int)  # white is seen on white
         for index in np.argsort(depth):
-            x, y = view[index, :2] * scale + (side / 2, side * (1 + 2 * row) / 4)
+            x, y = view[index, :2] * scale + np.array(size) / 2
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=tuple(colors[index].tolist()))
-    draw.text((2, 0), " x ".join(f"{100 * value:.3g}" for value in size) + " cm", fill="gray")
-    return shown
+        pictures.append(shown)
+    return pictures
 
 
 def _seen(places: np.ndarray, turned: float, tilted: float) -> np.ndarray:
@@ -167,6 +195,7 @@ def _text(item: Item, side: int) -> Image.Image:
 _PREVIEWS: dict[str, Callable[[Item, int], Image.Image]] = {
     "image": _image,
     "audio": _audio,
+    "video": _video,
     "imu": _imu,
     "points": _points,
     "depth": _map,
