@@ -49,6 +49,11 @@ train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v1-pt.yaml
 	$(BIN)/polymodal train recipes/nano/v1-sft.yaml
 	$(BIN)/polymodal train recipes/nano/v1-repeat.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-senses.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-sounds.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-video.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-maps.yaml
+	$(BIN)/polymodal train recipes/nano/v2-sft.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -317,5 +317,6 @@ SETS = {
     "nano": (
         *(*_PICTURES, class_features.NAME, "scenes", "text-images", "charts"),
         *("sentences", "utterances", "spoken-questions", replies.NAME),
+        *("heat-maps", "web-pages", "moving-stickers", "solids", "motion", "furniture", "parts3d", "instruments"),
     ),
 }
