@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs", help="where the runs are, or will be")
     arguments = start(parser)
     begun = time.perf_counter()
-    call("corpus", "build", "nano")
+    call("corpus", "build", "nano-v1")
     rows = [{"step": "corpora", "minutes": (time.perf_counter() - begun) / 60}]
     begin_from: list[str] = []
     for recipe, name in RUNS.items():

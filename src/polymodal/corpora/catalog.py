@@ -313,10 +313,9 @@ DERIVED = {
 }
 EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
 _PICTURES = ("emoji", "emoji-3d", "stamps", "photos12")
-SETS = {
-    "nano": (
-        *(*_PICTURES, class_features.NAME, "scenes", "text-images", "charts"),
-        *("sentences", "utterances", "spoken-questions", replies.NAME),
-        *("heat-maps", "web-pages", "moving-stickers", "solids", "motion", "furniture", "parts3d", "instruments"),
-    ),
-}
+_FIRST = (
+    *(*_PICTURES, class_features.NAME, "scenes", "text-images", "charts"),
+    *("sentences", "utterances", "spoken-questions", replies.NAME),
+)
+_SENSES = ("heat-maps", "web-pages", "moving-stickers", "solids", "motion", "furniture", "parts3d", "instruments")
+SETS = {"nano": (*_FIRST, *_SENSES), "nano-v1": _FIRST}
