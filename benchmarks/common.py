@@ -28,6 +28,12 @@ def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return arguments
 
 
+def mean(features: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The mean of items of [N, De], at each place as far as the shortest goes: what a blind model is shown."""
+    shortest = min(map(len, features))
+    return torch.stack([rows[:shortest] for rows in features]).mean(0)
+
+
 def show(arguments: argparse.Namespace, title: str, rows: Sequence[dict[str, Any]], line: dict[str, Any]) -> None:
     """A table of `rows` for people, or `line` for machines."""
     if arguments.json:
