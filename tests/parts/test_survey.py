@@ -119,6 +119,8 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     if "fusion" in recipe:
         check_fusion(row, tokenizer)
         return
+    if "encoder" in recipe:
+        check_lengths_and_neighbours(make(**recipe.pop("encoder")), [picture(1), picture(2, (28, 28))])
     for options in recipe.pop("shared", {}).values():
         part = build("shared", SHARED, {**options, "width": OUT, "depth": 1, "hidden": 16, "heads": 2})
         assert part([torch.randn(n, OUT) for n in (3, 7)]).shape == (2, part.queries, OUT)

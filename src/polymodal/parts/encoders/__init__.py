@@ -28,5 +28,6 @@ ENCODERS = {
     "ram-plus": "polymodal.parts.encoders.ram_plus.RamPlusImages",
     "pix2struct": "polymodal.parts.encoders.pix2struct.Pix2StructImages",
     "w2v-bert": "polymodal.parts.encoders.w2v_bert.W2vBert",
+    "patches": "polymodal.parts.encoders.patches.Patches",
     "nfnet": "polymodal.parts.encoders.nfnet.NFNetImages",
 }

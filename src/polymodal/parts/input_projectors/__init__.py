@@ -21,5 +21,6 @@ INPUT_PROJECTORS = {
     "video-q-former": "polymodal.parts.input_projectors.video_q_former.VideoQFormer",
     "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
     "qllama": "polymodal.parts.input_projectors.qllama.QLlama",
+    "c-abstractor": "polymodal.parts.input_projectors.c_abstractor.CAbstractor",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
