@@ -20,6 +20,7 @@ ENCODERS = {
     "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
     "beit3": "polymodal.parts.encoders.beit3.Beit3",
     "clip-resnet": "polymodal.parts.encoders.clip_resnet.ClipResNetImages",
+    "clip-convnext": "polymodal.parts.encoders.clip_convnext.ClipConvNeXt",
     "eva2-clip": "polymodal.parts.encoders.eva2_clip.Eva2Clip",
     "channel-concat": "polymodal.parts.encoders.channel_concat.ChannelConcat",
     "sequence-append": "polymodal.parts.encoders.sequence_append.SequenceAppend",
