@@ -33,6 +33,7 @@ from tests.parts.encoders import test_clip_resnet as clip_resnet
 from tests.parts.encoders import test_eva2_clip as eva2_clip
 from tests.parts.encoders import test_grounding_dino as grounding_dino
 from tests.parts.encoders import test_imagebind as imagebind
+from tests.parts.encoders import test_internvideo as internvideo
 from tests.parts.encoders import test_nfnet as nfnet
 from tests.parts.encoders import test_pix2struct as pix2struct
 from tests.parts.encoders import test_pointbert as pointbert
@@ -51,6 +52,7 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "clip-resnet": clip_resnet.released,
     "clip-convnext": clip_convnext.released,
     "eva2-clip": eva2_clip.released,
+    "internvideo": internvideo.released,
     "nfnet": nfnet.released,
     "ram-plus": ram_plus.released,
 }

@@ -173,6 +173,8 @@ RELEASED = {
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
     "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
+    "internvideo": tiny_encoders.INTERNVIDEO,
+    "imu2clip": {"width": 8, "space": 12, "window": 150},
     "nfnet": tiny_encoders.NFNET,
     "ram-plus": tiny_encoders.RAM_PLUS,
 }

@@ -16,6 +16,8 @@ ENCODERS = {
     "segments": "polymodal.parts.encoders.segments.SegmentImages",
     "spectrogram": "polymodal.parts.encoders.spectrogram.SpectrogramAudio",
     "imagebind": "polymodal.parts.encoders.imagebind.ImageBindMedia",
+    "internvideo": "polymodal.parts.encoders.internvideo.InternVideoClips",
+    "imu2clip": "polymodal.parts.encoders.imu2clip.Imu2Clip",
     "beats": "polymodal.parts.encoders.beats.BeatsAudio",
     "pointbert": "polymodal.parts.encoders.pointbert.PointBert",
     "beit3": "polymodal.parts.encoders.beit3.Beit3",
