@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from polymodal.errors import ContentError, RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.input_projectors.shared import SharedProjector
 from tests.conftest import make_tokenizer
 
 IN, OUT = 12, 8
@@ -52,6 +53,8 @@ PROJECTORS: dict[str, dict[str, Any]] = {
         **SMALL,
     },
     "qllama": {"kind": "qllama", "queries": 4, **SMALL, "inner": 20},
+    "clue-aggregator": {"kind": "clue-aggregator", "queries": 4, **SMALL},
+    "shared": {"kind": "shared", "of": SharedProjector({"kind": "mlp", "stack": 2}, IN, OUT)},
     "c-abstractor": {"kind": "c-abstractor", "queries": 2, "depth": 2, "hidden": 16, "cells": 3},
     "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
@@ -399,6 +402,7 @@ def test_prefix_statistics_survive_rounding_to_half_precision():
         ({"kind": "resampler-2d", "heads": 3}, "heads"),
         ({"kind": "ldp", "ratio": 3}, "ratio"),
         ({"kind": "c-abstractor", "cells": 0}, "cells"),
+        ({"kind": "clue-aggregator", "heads": 3}, "'heads', 3, must divide the widths 12 and 8"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, named):
@@ -608,11 +612,24 @@ def test_a_question_looks_at_no_feature():
     assert not torch.allclose(seen[0][:, :3], seen[1][:, :3], atol=1e-3)
 
 
-def test_an_item_without_its_question_is_refused():
+@pytest.mark.parametrize("name", ["q-former, of a question", "clue-aggregator"])
+def test_an_item_without_its_question_is_refused(name):
     x = items("q-former")[3]
     for questions in (None, ["what?", None], ["what?", ""]):
         with pytest.raises(ContentError, match="2 items have [01] questions"):
-            make("q-former, of a question")(Features([x, x], questions))
+            make(name)(Features([x, x], questions))
+
+
+def test_clues_are_what_the_question_finds_and_the_last_position_is_the_mean_of_all():
+    projector = awake(make("clue-aggregator"))
+    x = torch.randn(9, IN)
+    cat, dog, longer = projector(Features([x] * 3, ["a cat?", "a dog?", "a cat? or what else is it?"]))
+    assert not torch.allclose(cat[:-1], dog[:-1], atol=1e-4)
+    assert torch.equal(cat[-1], dog[-1])
+    assert torch.allclose(cat[-1], projector.whole(x.mean(0)), atol=1e-6)
+    (alone,) = projector(Features([x], ["a cat?"]))  # a longer question beside it changes nothing
+    assert torch.allclose(cat, alone, atol=1e-5)
+    assert len(longer) == len(cat)
 
 
 def test_of_a_long_question_the_end_is_read_and_one_that_spells_a_special_token_is_words():

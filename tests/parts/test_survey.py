@@ -18,7 +18,7 @@ from polymodal.model.composition import Composition
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts import survey, tiny
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import Features, build
+from polymodal.parts.base import build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 from polymodal.parts.shared import SHARED
@@ -41,7 +41,7 @@ from tests.parts.encoders import test_ram_plus as ram_plus
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders import test_w2v_bert as w2v_bert
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
-from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, marked
+from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, VOCABULARY, asked, marked
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
 RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
@@ -136,7 +136,8 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     items = [torch.randn(n, IN) for n in (16, 9)]
     if recipe["kind"] == "mq-former":
         items = [marked(x) for x in items]
-    assert [tuple(out.shape) for out in projector(Features(items))] == [(projector.length(len(x)), OUT) for x in items]
+    projector.speak(VOCABULARY)
+    assert [tuple(out.shape) for out in projector(asked(items))] == [(projector.length(len(x)), OUT) for x in items]
 
 
 def said_by(backbone: Backbone) -> torch.Tensor:

@@ -22,5 +22,7 @@ INPUT_PROJECTORS = {
     "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
     "qllama": "polymodal.parts.input_projectors.qllama.QLlama",
     "c-abstractor": "polymodal.parts.input_projectors.c_abstractor.CAbstractor",
+    "clue-aggregator": "polymodal.parts.input_projectors.clue_aggregator.ClueAggregator",
+    "shared": "polymodal.parts.input_projectors.shared.Shared",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }
