@@ -28,9 +28,9 @@ COMPOSED = [name for name in presets.names() if presets.load(name).model is not 
 CLOUD = np.random.default_rng(0).random((150, 6), dtype=np.float32)
 CLIP = [picture(seed, (32, 24)) for seed in range(3)]
 DEPTH, HEAT = CLOUD[:, :4] + 1, 255 * CLOUD[:, :4]  # maps, in metres and in levels
-MOTION = CLOUD.repeat(6, axis=0)  # in which ImageBind reads 400 samples a second
+MOTION = CLOUD.repeat(6, axis=0)  # of no stated rate: ImageBind reads 400 samples a second, IMU2CLIP 200
 MEDIA = {"image": picture(1), "audio": sound(1.0), "points": CLOUD, "video": (CLIP, 2), "depth": DEPTH}
-MEDIA |= {"thermal": HEAT, "imu": (MOTION, 400)}
+MEDIA |= {"thermal": HEAT, "imu": MOTION}
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import torch
-from tests.conftest import picture, sound
+from tests.conftest import make_tokenizer, picture, sound
 
 import polymodal
 from polymodal.content import assistant, audio, image, user
 from polymodal.errors import RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
+from polymodal.parts.base import Features
 from polymodal.training.stage import select
 
 UPM = {"kind": "upm", "tokens": 3, "experts": "shared:experts"}
@@ -102,3 +104,52 @@ def test_a_kind_that_cannot_be_shared_is_refused(recipe):
     recipe["model"]["shared"]["experts"]["kind"] = "upm"
     with pytest.raises(RecipeError, match="shared.experts.kind 'upm' is not known"):
         Composition.from_recipe(recipe)
+
+
+WORDS = json.loads(make_tokenizer().backend_tokenizer.to_str())
+READER = {"kind": "q-former", "queries": 2, "depth": 2, "hidden": 16, "heads": 2, "tokenizer": WORDS}
+
+
+def one_for_both(tiny_recipe, of: dict) -> dict:
+    """A recipe whose two inputs have one projector; both encoders are 24 wide, the backbone 32."""
+    made = tiny_recipe()
+    made["model"]["shared"] = {"one": {"kind": "projector", "of": of, "width_in": 24, "width_out": 32}}
+    for part in made["model"]["inputs"].values():
+        part["projector"] = {"kind": "shared", "of": "shared:one"}
+    return made
+
+
+@pytest.mark.parametrize("of", [{"kind": "mlp"}, READER], ids=["mlp", "q-former"])
+def test_one_projector_stands_behind_two_encoders_and_goes_into_a_checkpoint_once(tiny_recipe, tmp_path, of):
+    composition = Composition.from_recipe(one_for_both(tiny_recipe, of))
+    assert {part.reads_question for part in composition.model.modalities.values()} == {"tokenizer" in of}
+    composition.save(tmp_path / "model")
+    again = polymodal.load(tmp_path / "model")
+    assert torch.equal(logits(again), logits(composition))
+    with torch.no_grad():
+        [*again.model.shared.one.parameters()][-1].add_(1)
+    assert not torch.allclose(logits(again), logits(composition), atol=1e-6)
+
+
+def test_what_is_learned_from_pictures_changes_what_is_heard(tiny_recipe):
+    composition = Composition.from_recipe(one_for_both(tiny_recipe, {"kind": "linear"}))
+    model = composition.model
+    select(model, {"shared.one.*": 1e-3})
+    batch = collate([composition.processor.encode([user(image(picture(1)), "?"), TURNS[1]])], composition.processor.pad_id)
+    out = model(batch)
+    torch.nn.functional.cross_entropy(out.logits, out.labels).backward()
+    (weight, bias) = model.shared.one.of.layers[0].parameters()
+    (heard,) = model.inputs.audio.projector(Features([torch.ones(1, 24)]))
+    with torch.no_grad():
+        for parameter in (weight, bias):
+            parameter.sub_(parameter.grad)
+    (after,) = model.inputs.audio.projector(Features([torch.ones(1, 24)]))
+    assert torch.allclose(heard - after, weight.grad.sum(1) + bias.grad, atol=1e-5)
+    assert (heard - after).abs().max() > 0
+
+
+def test_a_projector_of_other_widths_than_it_stands_between_is_refused(tiny_recipe):
+    made = one_for_both(tiny_recipe, {"kind": "linear"})
+    made["model"]["shared"]["one"]["width_in"] = 23
+    with pytest.raises(RecipeError, match="shared from width 23 to 32, but stands between 24 and 32"):
+        Composition.from_recipe(made)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from polymodal.errors import ContentError, RecipeError
 from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.input_projectors.shared import SharedProjector
 from tests.conftest import make_tokenizer
 
 IN, OUT = 12, 8
@@ -52,6 +53,9 @@ PROJECTORS: dict[str, dict[str, Any]] = {
         **SMALL,
     },
     "qllama": {"kind": "qllama", "queries": 4, **SMALL, "inner": 20},
+    "clue-aggregator": {"kind": "clue-aggregator", "queries": 4, **SMALL},
+    "shared": {"kind": "shared", "of": SharedProjector({"kind": "mlp", "stack": 2}, IN, OUT)},
+    "c-abstractor": {"kind": "c-abstractor", "queries": 2, "depth": 2, "hidden": 16, "cells": 3},
     "c-former": {"kind": "c-former", "stride": 4, "depth": 2, "hidden": 16, "heads": 2},
 }
 
@@ -99,7 +103,9 @@ def lengths(name: str) -> list[int]:
     if name == "tags, of a clip":
         return [6] * 6
     return (
-        [side * side for side in range(1, 8)] if name.startswith(("pixel", "ldp", "resampler-2d")) else list(range(1, 61))
+        [side * side for side in range(1, 8)]
+        if name.startswith(("pixel", "ldp", "resampler-2d", "c-abs"))
+        else list(range(1, 61))
     )
 
 
@@ -232,7 +238,7 @@ def test_pixel_shuffle_keeps_the_whole_width_of_each_feature_together():
     assert blocks.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
 
 
-@pytest.mark.parametrize("kind", ["pixel-shuffle", "ldp", "ldp-v2", "resampler-2d"])
+@pytest.mark.parametrize("kind", ["pixel-shuffle", "ldp", "ldp-v2", "resampler-2d", "c-abstractor"])
 @pytest.mark.parametrize("n", [2, 3, 5, 50, 99])
 def test_what_joins_neighbours_refuses_what_is_no_square(kind, n):
     projector = make(kind)
@@ -262,6 +268,31 @@ def test_ldp_has_the_parameters_of_its_authors_code(kind, millions):
     with torch.device("meta"):
         projector = build("projector", INPUT_PROJECTORS, {"kind": kind}, 1024, 2048)
     assert round(sum(p.numel() for p in projector.parameters()) / 1e6, 2) == millions
+
+
+def test_c_abstractor_has_the_parameters_of_its_authors_code():
+    """Counted there layer by layer, between CLIP ViT-L of 576 features and Vicuna-7B: each stage three blocks without a
+    shortcut to learn, of two square matrices, 3 x 3 for each channel, an excitation by a quarter and three norms."""
+    with torch.device("meta"):
+        projector = build("projector", INPUT_PROJECTORS, {"kind": "c-abstractor", "cells": 24}, 1024, 4096)
+    block = 2 * 1024**2 + 9 * 1024 + (2 * 1024 * 256 + 256 + 1024) + 3 * 2 * 1024
+    expected = 576 * 1024 + 6 * block + (1024 + 1) * 4096 + (4096 + 1) * 4096
+    assert sum(p.numel() for p in projector.parameters()) == expected
+
+
+def test_c_abstractor_is_the_mean_of_each_cell_between_its_stages_and_knows_the_places():
+    projector = make("c-abstractor")
+    x = torch.randn(36, IN)
+    blank = torch.zeros(36, IN)
+    with torch.no_grad():
+        (told,) = projector(Features([blank]))
+        projector.see = projector.refine = projector.leave = torch.nn.Identity()
+        projector.places.zero_()
+        (out,) = projector(Features([x]))
+    rows, columns = torch.meshgrid(torch.arange(6) // 3, torch.arange(6) // 3, indexing="ij")
+    cells = (2 * rows + columns).flatten()
+    assert torch.allclose(out, torch.stack([x[cells == i].mean(0) for i in range(4)]), atol=1e-6)
+    assert not torch.allclose(told[0], told[3], atol=1e-4)
 
 
 def test_ldp_v2_is_the_mean_of_each_square_and_its_place():
@@ -370,6 +401,8 @@ def test_prefix_statistics_survive_rounding_to_half_precision():
         ({"kind": "upm", "heads": 5}, "heads"),
         ({"kind": "resampler-2d", "heads": 3}, "heads"),
         ({"kind": "ldp", "ratio": 3}, "ratio"),
+        ({"kind": "c-abstractor", "cells": 0}, "cells"),
+        ({"kind": "clue-aggregator", "heads": 3}, "'heads', 3, must divide the widths 12 and 8"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, named):
@@ -579,11 +612,24 @@ def test_a_question_looks_at_no_feature():
     assert not torch.allclose(seen[0][:, :3], seen[1][:, :3], atol=1e-3)
 
 
-def test_an_item_without_its_question_is_refused():
+@pytest.mark.parametrize("name", ["q-former, of a question", "clue-aggregator"])
+def test_an_item_without_its_question_is_refused(name):
     x = items("q-former")[3]
     for questions in (None, ["what?", None], ["what?", ""]):
         with pytest.raises(ContentError, match="2 items have [01] questions"):
-            make("q-former, of a question")(Features([x, x], questions))
+            make(name)(Features([x, x], questions))
+
+
+def test_clues_are_what_the_question_finds_and_the_last_position_is_the_mean_of_all():
+    projector = awake(make("clue-aggregator"))
+    x = torch.randn(9, IN)
+    cat, dog, longer = projector(Features([x] * 3, ["a cat?", "a dog?", "a cat? or what else is it?"]))
+    assert not torch.allclose(cat[:-1], dog[:-1], atol=1e-4)
+    assert torch.equal(cat[-1], dog[-1])
+    assert torch.allclose(cat[-1], projector.whole(x.mean(0)), atol=1e-6)
+    (alone,) = projector(Features([x], ["a cat?"]))  # a longer question beside it changes nothing
+    assert torch.allclose(cat, alone, atol=1e-5)
+    assert len(longer) == len(cat)
 
 
 def test_of_a_long_question_the_end_is_read_and_one_that_spells_a_special_token_is_words():

@@ -18,7 +18,7 @@ from polymodal.model.composition import Composition
 from polymodal.model.modeling import BACKBONES
 from polymodal.parts import survey, tiny
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import Features, build
+from polymodal.parts.base import build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 from polymodal.parts.shared import SHARED
@@ -28,10 +28,12 @@ from tests.docs.test_docs import ROOT
 from tests.parts.encoders import test_audio as audio
 from tests.parts.encoders import test_beats as beats
 from tests.parts.encoders import test_beit3 as beit3
+from tests.parts.encoders import test_clip_convnext as clip_convnext
 from tests.parts.encoders import test_clip_resnet as clip_resnet
 from tests.parts.encoders import test_eva2_clip as eva2_clip
 from tests.parts.encoders import test_grounding_dino as grounding_dino
 from tests.parts.encoders import test_imagebind as imagebind
+from tests.parts.encoders import test_internvideo as internvideo
 from tests.parts.encoders import test_nfnet as nfnet
 from tests.parts.encoders import test_pix2struct as pix2struct
 from tests.parts.encoders import test_pointbert as pointbert
@@ -39,7 +41,7 @@ from tests.parts.encoders import test_ram_plus as ram_plus
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders import test_w2v_bert as w2v_bert
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
-from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, marked
+from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, VOCABULARY, asked, marked
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
 RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
@@ -48,10 +50,13 @@ RELEASED = {  # kind -> what makes a tiny file of the authors' own layout
     "pointbert": pointbert.released,
     "beit3": beit3.released,
     "clip-resnet": clip_resnet.released,
+    "clip-convnext": clip_convnext.released,
     "eva2-clip": eva2_clip.released,
+    "internvideo": internvideo.released,
     "nfnet": nfnet.released,
     "ram-plus": ram_plus.released,
 }
+ALSO = {"pmc-clip-rn50": clip_resnet.pmc_clip}  # row -> the same, of another file of its kind
 SAVED = {  # kind -> what makes a tiny folder as transformers saves the published one
     "grounding-dino": grounding_dino.saved,
     "pix2struct": pix2struct.saved,
@@ -71,7 +76,7 @@ def check_encoder(row: Row, tmp_path, _) -> None:
         check_projector(row, tmp_path, "")
         return
     if recipe["kind"] in RELEASED:
-        options, media = RELEASED[recipe["kind"]](tmp_path / recipe["path"])
+        options, media = ALSO.get(row.id, RELEASED[recipe["kind"]])(tmp_path / recipe["path"])
         check_lengths_and_neighbours(make(**recipe | options), media)
         return
     if recipe["kind"] in SAVED:
@@ -119,6 +124,8 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     if "fusion" in recipe:
         check_fusion(row, tokenizer)
         return
+    if "encoder" in recipe:
+        check_lengths_and_neighbours(make(**recipe.pop("encoder")), [picture(1), picture(2, (28, 28))])
     for options in recipe.pop("shared", {}).values():
         part = build("shared", SHARED, {**options, "width": OUT, "depth": 1, "hidden": 16, "heads": 2})
         assert part([torch.randn(n, OUT) for n in (3, 7)]).shape == (2, part.queries, OUT)
@@ -129,7 +136,8 @@ def check_projector(row: Row, _, tokenizer: str) -> None:
     items = [torch.randn(n, IN) for n in (16, 9)]
     if recipe["kind"] == "mq-former":
         items = [marked(x) for x in items]
-    assert [tuple(out.shape) for out in projector(Features(items))] == [(projector.length(len(x)), OUT) for x in items]
+    projector.speak(VOCABULARY)
+    assert [tuple(out.shape) for out in projector(asked(items))] == [(projector.length(len(x)), OUT) for x in items]
 
 
 def said_by(backbone: Backbone) -> torch.Tensor:

@@ -138,8 +138,9 @@ class MultimodalLM(nn.Module):
         out: list[Tensor] = [torch.empty(0)] * len(items)
         for name in {item.modality for item in items}:
             rows = [i for i, item in enumerate(items) if item.modality == name]
-            projector = self.modalities[name].projector
-            dtype = next(projector.parameters()).dtype
+            modality = self.modalities[name]
+            projector, used = modality.projector, [self.shared[each] for each in modality.shares]
+            dtype = next(p for part in (projector, *used) for p in part.parameters()).dtype
             tokens = [encoded[i].to(self.device, dtype) for i in rows]
             asked = None if questions is None else [questions[i] for i in rows]
             for i, projected in zip(rows, projector(Features(tokens, asked)), strict=True):

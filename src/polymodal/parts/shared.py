@@ -21,6 +21,7 @@ from polymodal.errors import RecipeError, nearest
 SHARED = {
     "upm-experts": "polymodal.parts.input_projectors.upm.Experts",
     "p-former": "polymodal.parts.p_former.PFormer",
+    "projector": "polymodal.parts.input_projectors.shared.SharedProjector",
 }
 _PREFIX = "shared:"
 

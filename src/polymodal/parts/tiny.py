@@ -185,6 +185,8 @@ RELEASED = {
     "pointbert": {"width": 24, "depth": 2, "heads": 3, "groups": 6, "size": 4, "points": 100},
     "eva2-clip": {"width": 24, "depth": 3, "heads": 3, "hidden": 40, "image": 28, "patch": 7, "space": 12},
     "parallel-vit": {"width": 24, "depth": 2, "heads": 3, "hidden": 48, "image": 28, "patch": 7},
+    "internvideo": tiny_encoders.INTERNVIDEO,
+    "imu2clip": {"width": 8, "space": 12, "window": 150},
     "nfnet": tiny_encoders.NFNET,
     "ram-plus": tiny_encoders.RAM_PLUS,
 }
@@ -263,12 +265,15 @@ def projector(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**recipe, **small}
 
 
-def shared(recipe: dict[str, Any], backbone: dict[str, Any]) -> dict[str, Any]:
-    """The recipe of a part that inputs share, narrow inside. `backbone`: the tiny recipe of what it stands before."""
-    small = {"depth": 2, "heads": 3}
+def shared(recipe: dict[str, Any], backbone: dict[str, Any], width_in: int) -> dict[str, Any]:
+    """The recipe of a part that inputs share, narrow inside. `backbone`: the tiny recipe of what it stands before.
+    `width_in`: of the encoders that it stands behind."""
+    small, config = {"depth": 2, "heads": 3}, backbone["config"]
+    width = config.get("word_embed_proj_dim") or config.get("hidden_size") or config["d_model"]
+    if recipe["kind"] == "projector":
+        return {**recipe, "of": projector(recipe["of"]), "width_in": width_in, "width_out": width}
     if recipe["kind"] == "p-former":  # its prompts are the backbone's embeddings
-        config = backbone["config"]
-        return {**recipe, **small, "hidden": 24, "width": config.get("word_embed_proj_dim") or config["hidden_size"]}
+        return {**recipe, **small, "hidden": 24, "width": width}
     return {**recipe, **small, "width": 24}
 
 

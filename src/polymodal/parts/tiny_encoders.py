@@ -53,6 +53,8 @@ NFNET = {
     **{"stem": 16, "group": 8, "classes": 3},
 }
 
+INTERNVIDEO = {"width": 24, "depth": 3, "heads": 3, "readers": 2, "image": 28, "patch": 7, "space": 12, "frames": 4}
+
 _DETECTOR: dict[str, Any] = {
     "model_type": "grounding-dino",
     "backbone_config": {

@@ -24,7 +24,10 @@ from polymodal.model.modeling import MultimodalLM, compose
 from polymodal.model.report import describe, prepared, samples
 from polymodal.model.sequence import collate
 from polymodal.parts import peft, tiny
+from polymodal.parts.base import build
 from polymodal.parts.checkpoints import SEVERAL, unfetched
+from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.shared import names
 from polymodal.presets import Preset, file
 from polymodal.training.stage import Rates, Stage, plan, read_stages
 
@@ -41,6 +44,7 @@ def published(preset: Preset, tokenizer: str) -> ModelRecipe:
     """The recipe at the size of the paper, with `config` in place of every checkpoint and a tokenizer that is at hand."""
     model, _ = recipe(preset)
     model.backbone = {**unfetched(model.backbone), "tokenizer": tokenizer}
+    model.shared = {name: _reading(options, tokenizer) for name, options in model.shared.items()}
     for part in model.inputs.values():
         part.encoder, part.projector = unfetched(part.encoder), _reading(part.projector, tokenizer)
     return model
@@ -64,15 +68,20 @@ def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     fusions = [each.fusion for each in model.inputs.values()]
     deep = [fusion[key] for fusion in fusions for key in ("every", "layers") if key in fusion]
     model.backbone = {**small(model.backbone, "backbone", max(deep, default=None)), "tokenizer": tokenizer}
-    model.shared = {name: tiny.shared(options, model.backbone) for name, options in model.shared.items()}
     for name, each in model.inputs.items():
         each.encoder = small(each.encoder, f"inputs.{name}.encoder")
         each.projector = _reading(tiny.projector(each.projector), tokenizer)
+    for name, options in model.shared.items():
+        users = [each.encoder for each in model.inputs.values() if name in names(each.projector)]
+        width = build("encoder", ENCODERS, users[0]).width if users else 0
+        model.shared[name] = _reading(tiny.shared(options, model.backbone, width), tokenizer)
     return model
 
 
 def _reading(projector: dict[str, Any], tokenizer: str) -> dict[str, Any]:
-    """The recipe of a projector with a tokenizer that is at hand, where it reads questions."""
+    """The recipe of a projector with a tokenizer that is at hand, where it reads questions; of one that is shared, too."""
+    if projector["kind"] == "projector":
+        return {**projector, "of": _reading(projector["of"], tokenizer)}
     return {**projector, "tokenizer": tokenizer} if "tokenizer" in projector else projector
 
 

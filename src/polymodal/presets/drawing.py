@@ -73,7 +73,8 @@ def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anato
     config = recipe.get("config", {})
     options = _said({key: value for key, value in recipe.items() if key not in ("kind", "path", "config", "tokenizer")})
     size = f"{_count(body.size(part))} parameters"
-    reads = title != "backbone" and "tokenizer" in recipe
+    projector = recipe["of"] if recipe.get("kind") == "projector" else recipe
+    reads = title != "backbone" and "tokenizer" in projector
     if reads or (title == "backbone" and "config" in recipe and "vocab_size" not in config):
         size += " and its vocabulary"  # as large as its tokenizer, which is not fetched
     first = "  ".join(filter(None, [recipe.get("kind"), recipe.get("path") or config.get("model_type")]))

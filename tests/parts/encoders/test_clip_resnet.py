@@ -27,10 +27,31 @@ def released(file: Path) -> tuple[dict, list]:
     return {"path": str(file), "config": TINY}, MEDIA
 
 
+def pmc_clip(file: Path) -> tuple[dict, list]:
+    """The same of PMC-CLIP, whose pictures have a file of their own."""
+    torch.manual_seed(1)
+    save(ClipResNet(4, [2, 1, 1, 1], 64, 12), file)
+    return {"variant": "pmc-clip", "path": str(file), "config": TINY}, MEDIA
+
+
 def test_the_state_dict_is_the_published_one_name_for_name_and_shape_for_shape():
     with torch.device("meta"):
         encoder = ClipResNetImages(config=RN50)
     assert shapes(encoder.network) == published("clip_rn50")
+
+
+def test_pmc_clips_are_the_same_names_without_the_whole_around_them(tmp_path):
+    with torch.device("meta"):
+        encoder = ClipResNetImages("pmc-clip", config={})
+    assert shapes(encoder.network["visual"]) == published("pmc_clip_rn50")
+    options, media = pmc_clip(tmp_path / "image_encoder(resnet50).pth")
+    loaded, held = make("clip-resnet", **options), torch.load(options["path"])
+    assert {name: tensor.tolist() for name, tensor in loaded.network["visual"].state_dict().items()} == {
+        name: tensor.tolist() for name, tensor in held.items()
+    }
+    check_options_rebuild(loaded, "clip-resnet", media)
+    with pytest.raises(RecipeError, match=r"tensor 'visual\.\S+' is missing"):
+        make("clip-resnet", **{**options, "variant": "clip"})
 
 
 @pytest.mark.parametrize(("kind", "length"), [("grid", 4), ("embedding", 1)])

@@ -1,6 +1,7 @@
-"""CLIP's ResNet-50 (arXiv 2103.00020). *Unverified on real weights*: names and shapes are those of the authors' code, and
-the weights (MIT) were never loaded here. OpenAI's own `RN50.pt` is a program, which is not run: take OpenCLIP's file of its
-state dict."""
+"""CLIP's ResNet-50 (arXiv 2103.00020), and PMC-CLIP's (2303.07240), the same network taught with figures of medical papers.
+*Unverified on real weights*: names and shapes are those of the authors' code, and the weights (MIT; PMC-CLIP's authors say
+no licence) were never loaded here. OpenAI's own `RN50.pt` is a program, which is not run: take OpenCLIP's file of its state
+dict."""
 
 from __future__ import annotations
 
@@ -17,13 +18,15 @@ TEXT = "transformer.", "token_embedding.", "positional_embedding", "ln_final.", 
 
 
 class ClipResNetImages(Encoder):
-    """`path`: a file of the whole of CLIP with an RN50; `config`: `width`, `depth1` to `depth4`, `image`, `space`.
-    `features`: `grid`, the cells of the last map (7 x 7); `embedding`, the one that attention makes of them."""
+    """`path`: a file of the whole of CLIP with an RN50, or with `variant: pmc-clip` its authors' file of the image encoder;
+    `config`: `width`, `depth1` to `depth4`, `image`, `space`. `features`: `grid`, the cells of the last map (7 x 7);
+    `embedding`, the one that attention makes of them, of CLIP's heads (a notebook of PMC-CLIP's has wider ones)."""
 
     modality = "image"
 
     def __init__(
         self,
+        variant: Literal["clip", "pmc-clip"] = "clip",
         path: str | None = None,
         config: dict[str, int] | None = None,
         features: Literal["grid", "embedding"] = "grid",
@@ -31,16 +34,20 @@ class ClipResNetImages(Encoder):
         super().__init__()
         import transformers
 
-        size = released.sizes("clip-resnet", RN50, path, config)
+        published = RN50 if variant == "clip" else {**RN50, "space": 768}
+        size = released.sizes("clip-resnet", published, path, config)
         depths = [size[f"depth{stage}"] for stage in range(1, 5)]
         self.network = nn.ModuleDict({"visual": ClipResNet(size["width"], depths, size["image"], size["space"])})
         if path is not None:
-            released.load(self.network, released.read(path), path, beside=TEXT)
+            if variant == "clip":
+                released.load(self.network, released.read(path), path, beside=TEXT)
+            else:  # the half of pictures alone
+                released.load(self.network["visual"], released.read(path), path)
         side = {"shortest_edge": size["image"]}
         self.processor = transformers.CLIPImageProcessorPil(size=side, crop_size=size["image"])
         self.features, self.image = features, size["image"]
         self.width = size["space"] if features == "embedding" else 32 * size["width"]
-        self.options: dict[str, Any] = {"config": size, "features": features}
+        self.options: dict[str, Any] = {"variant": variant, "config": size, "features": features}
 
     def prepare(self, media: Any) -> Inputs:
         """A `PIL.Image` -> pixel_values [3, image, image] of its middle square, standardised as for CLIP."""

@@ -21,5 +21,8 @@ INPUT_PROJECTORS = {
     "video-q-former": "polymodal.parts.input_projectors.video_q_former.VideoQFormer",
     "mq-former": "polymodal.parts.input_projectors.mq_former.MQFormer",
     "qllama": "polymodal.parts.input_projectors.qllama.QLlama",
+    "c-abstractor": "polymodal.parts.input_projectors.c_abstractor.CAbstractor",
+    "clue-aggregator": "polymodal.parts.input_projectors.clue_aggregator.ClueAggregator",
+    "shared": "polymodal.parts.input_projectors.shared.Shared",
     "c-former": "polymodal.parts.input_projectors.c_former.CFormer",
 }

@@ -30,11 +30,16 @@ class Questions:
 
     def ids(self, features: Features, device: torch.device) -> list[Tensor]:
         """Token ids [L] of the question about each item. Raises `ContentError` if there is none."""
-        questions = [question for question in features.questions or [] if question]
-        if len(questions) != len(features.tokens):
-            raise ContentError(f"{len(features.tokens)} items have {len(questions)} questions, which their projector reads")
         # One by one: threads of its own, which a batch would start, do not survive the fork of a worker.
-        return [torch.tensor(self.tokenizer.encode(question).ids, device=device) for question in questions]
+        return [torch.tensor(self.tokenizer.encode(question).ids, device=device) for question in asked(features)]
+
+
+def asked(features: Features) -> list[str]:
+    """The question about each item. Raises `ContentError` if there is none."""
+    questions = [question for question in features.questions or [] if question]
+    if len(questions) != len(features.tokens):
+        raise ContentError(f"{len(features.tokens)} items have {len(questions)} questions, which their projector reads")
+    return questions
 
 
 def _read(tokenizer: str | dict[str, Any]) -> Any:
