@@ -551,6 +551,7 @@ def test_posteriors_skip_what_is_no_token():
     rows = torch.randn(7, IN)
     assert short.length(7) == 5
     assert torch.equal(short(Features([rows]))[0], plain(Features([rows[2:]]))[0])
+    assert [x.shape for x in short(Features([rows[:2]] * 3))] == 3 * [(0, OUT)]  # nothing else in the whole batch
 
 
 def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
