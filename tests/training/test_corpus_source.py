@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
 import pytest
 
+from polymodal.content import MODALITIES
 from polymodal.corpora import QA, Item
 from polymodal.corpora.items import Box
 from polymodal.corpora.shards import Place
 from polymodal.errors import DataError, RecipeError
 from polymodal.training.sources import build_source
 from polymodal.training.sources.corpus import grid, middles
+from polymodal.training.sources.mixed import CALLED
 
 COMMON = {"caption": "x", "concept": "x", "source": "tiny", "vendor": "v", "licence": "CC0-1.0", "concept_split": "train"}
 QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n in range(4)]
@@ -243,5 +246,22 @@ def test_the_same_place_gives_the_same_mixed_conversation(senses):
 def test_what_cannot_be_told_apart_is_not_mixed(senses):
     with pytest.raises(RecipeError, match="'of' is a list of two recipes"):
         mixed("image")
-    with pytest.raises(DataError, match="have media of the same modality"):
+    with pytest.raises(DataError, match="of image:image-., image:image-. two have the same modality"):
         mixed("image", "image").sample(0, random.Random(1))
+
+
+def test_what_begins_with_no_question_is_not_mixed(senses, tmp_path):
+    rows = {
+        "document": [{"role": "document", "content": [{"type": "image", "image": "x.png"}, "a cat"]}],
+        "system": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}],
+    }
+    for name, messages in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+        other = {"kind": "messages", "path": str(tmp_path / f"{name}.jsonl")}
+        source = build_source("x", {"kind": "mixed", "of": [other, {"kind": "corpus", "corpus": "audio"}]})
+        with pytest.raises(DataError, match="does not begin with a question and its answer"):
+            source.sample(0, random.Random(0))
+
+
+def test_every_modality_is_called_something():
+    assert CALLED.keys() == set(MODALITIES)
