@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from polymodal.corpora import QA, Item
+from polymodal.corpora import QA, Box, Item
 from polymodal.corpora.shards import Place
 from polymodal.errors import DataError, RecipeError
 from polymodal.training.sources import build_source
@@ -18,7 +18,8 @@ QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n 
 
 @pytest.fixture
 def corpora(tmp_path, monkeypatch):
-    """The corpora `scenes` (two pictures, a text), `bare` (no questions) and `voices` (questions 1 and 2, spoken twice)."""
+    """The corpora `scenes` (two pictures, a text), `bare` (no questions), `boxed` (what stands where) and `voices`
+    (questions 1 and 2, spoken twice)."""
 
     def item(id, modality, split="train", **fields):
         file = tmp_path / f"{id}.bin"
@@ -33,6 +34,9 @@ def corpora(tmp_path, monkeypatch):
             item("typed", "text", questions=QUESTIONS[3:]),
         ],
         "bare": [item("silent", "image")],
+        "boxed": [
+            item("pair", "image", boxes=[Box(name="cat", xyxy=(0, 0, 120, 60)), Box(name="sun", xyxy=(150, 150, 224, 224))])
+        ],
         "voices": [item(f"{v}{n}", "audio", text=f"question {n}?", voice=v) for n in (1, 2) for v in ("amy", "joe")]
         + [item("later", "audio", split="test", text="question 3?")],
     }
@@ -182,3 +186,16 @@ def test_what_is_no_recording_is_not_joined(corpora):
     source = build_source("x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "scenes"}})
     with pytest.raises(DataError, match="'joined'.*is not a question about one recording"):
         source.sample(0, random.Random(0))
+
+
+def test_cells_say_what_stands_in_the_middle_of_each_part_of_a_picture(corpora):
+    def cells(**more):
+        templates = [{"ask": "", "answer": "{cells}"}]
+        source = build_source("x", {"kind": "corpus", "corpus": "boxed", "templates": templates, **more})
+        return source.sample(0, random.Random(0)).messages[1].text.split("\n")
+
+    assert cells() == ["cat", "cat", ".", ".", ".", ".", ".", ".", "sun"]
+    assert cells(cells=2) == ["cat", ".", ".", "sun"]
+    assert len(cells(cells=7)) == 49
+    with pytest.raises(RecipeError, match="cells"):
+        cells(cells=0)
