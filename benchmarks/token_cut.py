@@ -8,7 +8,8 @@ and scored as `questions.py` does. `lost`: the share that the first answers righ
 interval by drawing the pictures anew, each with all its questions. Controls, of the first `--controls` questions of each
 type and set: *blind* and *shuffled*, as there; `same`: these questions with their own picture.
 
-Times are paired: the models take turns, `--turns` times, and `times as fast` is the median over the turns. *prefill*: from
+Times are seconds of processor time, which other work on the machine takes no part in, and paired: the models take turns,
+`--turns` times, and `times as fast` is the median over the turns. *prefill*: from
 features to the logits behind a question. *question*: from pixels to the likeliest of its options. *training step*: eight
 pictures with three questions each, features ready, through the backbone and back in bfloat16. `cache`: keys and values of
 a picture's positions.
@@ -85,16 +86,21 @@ def answers(models: dict[str, Composition], asked: dict[str, dict[str, list]], c
         features = dict(zip(shown, encode(encoder, list(shown.values())), strict=True))
         mean = torch.stack(list(features.values())).mean(0)
         for type, pairs in types.items():
+            unseen: dict[tuple, str] = {}  # what a blind model says is the same whenever it is asked the same
             for n, ((item, question), (other, _)) in enumerate(zip(pairs, pairs[1:] + pairs[:1], strict=True)):
                 for name, model in models.items():
                     right = guess(model, "image", features[item.id], question) == question.answer
-                    given.append(Answer(split, type, item.id, name, right))
+                    answer = Answer(split, type, item.id, name, right)
+                    given.append(answer)
                     if n >= controls:
                         continue
-                    given.append(given[-1]._replace(who=f"{name} same"))
-                    for who, seen in (("blind", mean), ("shuffled", features[other.id])):
-                        said = guess(model, "image", seen, question)
-                        given.append(given[-1]._replace(who=f"{name} {who}", right=said == question.answer))
+                    key = (name, question.ask, *question.options)
+                    if key not in unseen:
+                        unseen[key] = guess(model, "image", mean, question)
+                    shuffled = guess(model, "image", features[other.id], question)
+                    given.append(answer._replace(who=f"{name} same"))
+                    given.append(answer._replace(who=f"{name} blind", right=unseen[key] == question.answer))
+                    given.append(answer._replace(who=f"{name} shuffled", right=shuffled == question.answer))
     return given
 
 
@@ -161,9 +167,9 @@ def timed(rows: dict[str, dict], task: str, run: Callable[[str], None], turns: i
     seconds: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(turns + 1):  # the first is a warm-up
         for name in rows:
-            began = time.perf_counter()
+            began = time.process_time()
             run(name)
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.process_time() - began)
     full = seconds[next(iter(rows))]
     for name, own in seconds.items():
         ratio = statistics.median(a / b for a, b in zip(full[1:], own[1:], strict=True))
