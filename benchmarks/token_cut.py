@@ -9,10 +9,9 @@ interval by drawing the pictures anew, each with all its questions. Controls, of
 type and set: *blind* and *shuffled*, as there; `same`: these questions with their own picture.
 
 Times are seconds of processor time, which other work on the machine takes no part in, and paired: the models take turns,
-`--turns` times, and `times as fast` is the median over the turns. *prefill*: from
-features to the logits behind a question. *question*: from pixels to the likeliest of its options. *training step*: eight
-pictures with three questions each, features ready, through the backbone and back in bfloat16. `cache`: keys and values of
-a picture's positions.
+`--turns` times, and `times as fast` is the median over the turns. *prefill*: from features to the logits behind a
+question. *question*: from pixels to the likeliest of its options. *training step*: eight pictures with three questions
+each, features ready, through the backbone and back in bfloat16. `cache`: keys and values of a picture's positions.
 """
 
 from __future__ import annotations
@@ -66,9 +65,9 @@ def main() -> None:
     line = {}
     if arguments.limit:
         asked = {split: drawn([i for i in items if i.split == split], arguments.limit) for split in SETS}
-        rows, line["answers"] = summary(list(models), answers(models, asked, arguments.controls))
+        line["types"], line["answers"] = summary(list(models), answers(models, asked, arguments.controls))
         if not arguments.json:
-            show(arguments, "Sticker scenes: the likeliest of the options offered", rows, {})
+            show(arguments, "Sticker scenes: the likeliest of the options offered", line["types"], {})
             show(arguments, "All of them", line["answers"], {})
     if arguments.turns:
         line["cost"] = cost(models, [i for i in items if i.split == "test"][:PICTURES], arguments.turns)
