@@ -40,7 +40,7 @@ weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano
 
 weights: $(VENV)/.dev
-	@$(BIN)/polymodal assets fetch nano nano-corpus openclipart kgeography  # what the tests read
+	@$(BIN)/polymodal assets fetch nano nano-corpus openclipart kgeography watch-motion basic-motions sound-font  # what the tests read
 
 corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 	$(BIN)/polymodal corpus build nano
@@ -60,6 +60,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.core
 	$(PIP) -c constraints.txt -e '.[dev]'
+	-$(PIP) --no-deps --only-binary=:all: 'tinysoundfont>=0.3.7,<0.4'  # asks for PyAudio, to play; not for every Python
 	@touch $@
 
 clean:
