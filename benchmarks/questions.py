@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 import torch
 
 from common import options, show, start
-from polymodal import corpora, media
+from polymodal import corpora
 from polymodal.content import Part, user
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import wilson
@@ -83,7 +83,7 @@ def encode(composition, items) -> list[torch.Tensor]:
     """Encoder features [N, De] of each item."""
     modality = composition.model.modalities[items[0].modality]
     with torch.no_grad():
-        return [modality.encoder([modality.prepare(media.load(media_of(item)))]).tokens[0] for item in items]
+        return [modality.encoder([modality.prepare(modality.load(media_of(item)))]).tokens[0] for item in items]
 
 
 def guess(composition, modality: str, feature, question) -> str:

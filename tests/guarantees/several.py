@@ -28,7 +28,7 @@ def run_together(folder: Path, world: int, jobs: list[dict[str, Any]], timeout: 
     for rank in range(world):
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),  # this tree, wherever another is installed
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
             "MASTER_ADDR": "127.0.0.1",

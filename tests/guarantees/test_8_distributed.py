@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tests.guarantees.several import run_together
-from tests.training.runs import raw_recipe, rows_of, stage, weights, write_pictures, write_recordings, write_talk
+from tests.training.runs import WORDS, raw_recipe, rows_of, stage, weights, write_pictures, write_recordings, write_talk
 
 import polymodal
 from polymodal.errors import RecipeError
@@ -23,6 +23,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     return {
         "pictures": write_pictures(folder),
+        "named": write_pictures(folder / "named", n=9, words=WORDS[:3]),
         "recordings": write_recordings(folder),
         "talk": write_talk(folder),
     }
@@ -41,6 +42,34 @@ def cases(model, folder, data, **run):
     return raw_recipe(model, folder, data, *stages, **run)
 
 
+# What learns inside the backbone's layers, where text passes it too, and what learns by counting.
+OTHERS = {
+    "gated-cross-attention": {"fusion": {"kind": "gated-cross-attention", "every": 1, "heads": 2, "head_width": 8}},
+    "adaption-prompts": {"fusion": {"kind": "adaption-prompts", "length": 3}},
+    "visual-expert": {"fusion": {"kind": "visual-expert"}},
+    "discriminant": {"projector": {"kind": "tags", "names": WORDS[:3], "top": 1, "tokens": 2, "shrink": 0.3}},
+}
+
+
+def other_cases(tiny_recipe, folder, data, accumulate, **run):
+    """A run of pictures for each of OTHERS, by its name."""
+    made = {}
+    for name, parts in OTHERS.items():
+        model = tiny_recipe()
+        del model["model"]["inputs"]["audio"]
+        model["model"]["inputs"]["image"] |= {"projector": {"kind": "resampler", "latents": 3}, **parts}
+        options = {"batch": 4, "accumulate": accumulate, "steps": 3, "train": {"inputs.image.[pf]*": 1e-2}}
+        lora = {"backbone.lm.*.q_proj": {"kind": "lora", "rate": 1e-2}}
+        stages = [
+            stage("beside text", data={"pictures": 1.0, "talk": 1.0}, **options),
+            stage("adapters", data={"talk": 1.0}, peft=lora, **{**options, "steps": 1}),
+        ]
+        if name == "discriminant":
+            stages = [stage("names", data={"named": 1.0}, objectives={"tags": 1.0}, **options)]
+        made[name] = raw_recipe(model, folder / name, data, *stages, **run)
+    return made
+
+
 @pytest.fixture(scope="module")
 def model(tiny_recipe):
     recipe = tiny_recipe()
@@ -55,13 +84,24 @@ def alone(model, data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def together(model, data, tmp_path_factory):
+def others_alone(tiny_recipe, data, tmp_path_factory):
+    made = other_cases(tiny_recipe, tmp_path_factory.mktemp("others"), data, accumulate=1)
+    return {name: train(train_recipe(raw)) for name, raw in made.items()}
+
+
+@pytest.fixture(scope="module")
+def together(model, tiny_recipe, data, tmp_path_factory):
     """All runs of two processes, in one start of them: importing torch takes longer than they do."""
     folder = tmp_path_factory.mktemp("together")
 
     def job(name, kind, workers=0, **more):
         return {**cases(model, folder / name, data, parallel=kind, workers=workers), **more}
 
+    others = [
+        raw
+        for kind in ("ddp", "fsdp2")
+        for raw in other_cases(tiny_recipe, folder / f"others-{kind}", data, accumulate=2, parallel=kind).values()
+    ]
     begin_alone(cases(model, folder / "one-to-two", data), 7)
     run_together(
         folder,
@@ -73,6 +113,7 @@ def together(model, data, tmp_path_factory):
             job("two-to-two", "fsdp2"),
             job("two-to-one", "fsdp2", stop_at=7),
             job("one-to-two", "fsdp2"),
+            *others,
         ],
     )
     train(train_recipe(job("two-to-one", "ddp")))
@@ -90,8 +131,18 @@ RUNS = ["ddp", "fsdp2", "two-to-two", "two-to-one", "one-to-two"]
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_weights_are_those_of_one_process_never_interrupted(name, alone, together):
-    found = weights(polymodal.load(together / name / "model").model)
-    for key, value in weights(alone[1].model).items():
+    assert_close(together / name, alone[1])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_so_are_those_inside_of_layers_and_those_that_count_in_micro_batches(kind, name, others_alone, together):
+    assert_close(together / f"others-{kind}" / name, others_alone[name])
+
+
+def assert_close(folder, wanted):
+    found = weights(polymodal.load(folder / "model").model)
+    for key, value in weights(wanted.model).items():
         far = ~torch.isclose(found[key], value, **CLOSE)
         assert not far.any(), (key, found[key][far], value[far])
 

@@ -73,6 +73,12 @@ def test_positions_are_those_an_item_really_takes(tiny, report):
         assert report["positions"][name] == example.spans[0].length
 
 
+def test_ready_features_of_any_number_get_no_number_of_positions(tiny_recipe):
+    clip = {"kind": "tags", "names": ["rises", "falls"], "top": 1, "clip": 5}  # of five, and of no other number
+    recipe = tiny_recipe(image={"encoder": {"kind": "precomputed", "modality": "image", "width": 6}, "projector": clip})
+    assert describe(Composition.from_recipe(recipe))["positions"] == {}
+
+
 def test_the_table_shows_every_part_and_the_verdict(report):
     console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table(report))

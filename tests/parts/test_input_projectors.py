@@ -551,6 +551,7 @@ def test_posteriors_skip_what_is_no_token():
     rows = torch.randn(7, IN)
     assert short.length(7) == 5
     assert torch.equal(short(Features([rows]))[0], plain(Features([rows[2:]]))[0])
+    assert [x.shape for x in short(Features([rows[:2]] * 3))] == 3 * [(0, OUT)]  # nothing else in the whole batch
 
 
 def test_names_may_be_a_file_and_then_travel_with_the_projector(tmp_path):
@@ -724,6 +725,15 @@ def test_a_discriminant_learns_the_same_however_its_examples_are_cut():
         torch.testing.assert_close(other.weight, whole.weight)
         torch.testing.assert_close(other.bias, whole.bias)
     assert not {"seen", "held"} & set(whole.state_dict())  # what it was learned from is not part of a model
+
+
+def test_a_discriminant_of_a_finished_model_is_not_begun_again():
+    whole, loaded = discriminant().classifier, discriminant().classifier
+    whole.example(*examples())
+    whole.example(*examples(1))  # goes on
+    loaded.load_state_dict(whole.state_dict())
+    with pytest.raises(RecipeError, match="a discriminant is learned whole"):
+        loaded.example(*examples(2))
 
 
 @pytest.mark.parametrize("options", [{"clip": 6}, {"classifier": "somewhere"}])

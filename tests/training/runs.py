@@ -20,13 +20,13 @@ WORDS = ["a cat", "the red fox", "a dog", "the blue mat", "hello world", "a lazy
 PROJECTORS = {"inputs.*.projector.*": 1e-2}
 
 
-def write_pictures(folder: Path, name: str = "pictures.jsonl", n: int = 6) -> Path:
+def write_pictures(folder: Path, name: str = "pictures.jsonl", n: int = 6, words: list[str] = WORDS) -> Path:
     """n conversations of one picture and one answer each."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for i in range(n):
         picture(i, (24 + i, 30)).save(folder / f"{i}.png")
-        rows.append(_row([{"type": "image", "image": f"{i}.png"}, "what is this?"], WORDS[i % len(WORDS)]))
+        rows.append(_row([{"type": "image", "image": f"{i}.png"}, "what is this?"], words[i % len(words)]))
     return _write(folder / name, rows)
 
 

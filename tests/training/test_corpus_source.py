@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
 import pytest
 
+from polymodal.content import MODALITIES
 from polymodal.corpora import QA, Item
 from polymodal.corpora.items import Box
 from polymodal.corpora.shards import Place
 from polymodal.errors import DataError, RecipeError
 from polymodal.training.sources import build_source
 from polymodal.training.sources.corpus import grid, middles
+from polymodal.training.sources.mixed import CALLED
 
 COMMON = {"caption": "x", "concept": "x", "source": "tiny", "vendor": "v", "licence": "CC0-1.0", "concept_split": "train"}
 QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n in range(4)]
@@ -20,7 +23,8 @@ QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n 
 
 @pytest.fixture
 def corpora(tmp_path, monkeypatch):
-    """The corpora `scenes` (two pictures, a text), `bare` (no questions) and `voices` (questions 1 and 2, spoken twice)."""
+    """The corpora `scenes` (two pictures, a text), `bare` (no questions), `boxed` (what stands where) and `voices`
+    (questions 1 and 2, spoken twice)."""
 
     def item(id, modality, split="train", **fields):
         file = tmp_path / f"{id}.bin"
@@ -35,6 +39,9 @@ def corpora(tmp_path, monkeypatch):
             item("typed", "text", questions=QUESTIONS[3:]),
         ],
         "bare": [item("silent", "image")],
+        "boxed": [
+            item("pair", "image", boxes=[Box(name="cat", xyxy=(0, 0, 120, 60)), Box(name="sun", xyxy=(150, 150, 224, 224))])
+        ],
         "voices": [item(f"{v}{n}", "audio", text=f"question {n}?", voice=v) for n in (1, 2) for v in ("amy", "joe")]
         + [item("later", "audio", split="test", text="question 3?")],
     }
@@ -188,9 +195,9 @@ def test_what_is_no_recording_is_not_joined(corpora):
 
 def test_a_thing_is_named_once_in_the_cell_of_its_middle():
     boxes = [Box(name="nearest ring", xyxy=(0, 0, 100, 100)), Box(name="farthest mug", xyxy=(160, 100, 224, 224))]
-    assert middles(boxes) == ["nearest ring", ".", ".", ".", ".", ".", ".", ".", "farthest mug"]
-    assert grid(boxes).count("nearest ring") == 1  # by what the middle of a cell shows
-    assert grid(boxes)[5] == "farthest mug"
+    assert middles(boxes, 3) == ["nearest ring", ".", ".", ".", ".", ".", ".", ".", "farthest mug"]
+    assert grid(boxes, 3).count("nearest ring") == 1  # by what the middle of a cell shows
+    assert grid(boxes, 3)[5] == "farthest mug"
 
 
 @pytest.fixture
@@ -243,5 +250,35 @@ def test_the_same_place_gives_the_same_mixed_conversation(senses):
 def test_what_cannot_be_told_apart_is_not_mixed(senses):
     with pytest.raises(RecipeError, match="'of' is a list of two recipes"):
         mixed("image")
-    with pytest.raises(DataError, match="have media of the same modality"):
+    with pytest.raises(DataError, match="of image:image-., image:image-. two have the same modality"):
         mixed("image", "image").sample(0, random.Random(1))
+
+
+def test_what_begins_with_no_question_is_not_mixed(senses, tmp_path):
+    rows = {
+        "document": [{"role": "document", "content": [{"type": "image", "image": "x.png"}, "a cat"]}],
+        "system": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}],
+    }
+    for name, messages in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+        other = {"kind": "messages", "path": str(tmp_path / f"{name}.jsonl")}
+        source = build_source("x", {"kind": "mixed", "of": [other, {"kind": "corpus", "corpus": "audio"}]})
+        with pytest.raises(DataError, match="does not begin with a question and its answer"):
+            source.sample(0, random.Random(0))
+
+
+def test_every_modality_is_called_something():
+    assert CALLED.keys() == set(MODALITIES)
+
+
+def test_cells_say_what_stands_in_the_middle_of_each_part_of_a_picture(corpora):
+    def cells(**more):
+        templates = [{"ask": "", "answer": "{cells}"}]
+        source = build_source("x", {"kind": "corpus", "corpus": "boxed", "templates": templates, **more})
+        return source.sample(0, random.Random(0)).messages[1].text.split("\n")
+
+    assert cells() == ["cat", "cat", ".", ".", ".", ".", ".", ".", "sun"]
+    assert cells(cells=2) == ["cat", ".", ".", "sun"]
+    assert len(cells(cells=7)) == 49
+    with pytest.raises(RecipeError, match="cells"):
+        cells(cells=0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from polymodal.content import assistant, audio, image, user
+from polymodal.content import Part, assistant, audio, image, user
 from polymodal.errors import DataError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
@@ -290,3 +290,47 @@ def test_tags_refuses_a_name_it_cannot_say_and_a_stage_without_a_classifier(tagg
     tagged.model.requires_grad_(False)
     with pytest.raises(RecipeError, match="trains no projector 'tags'"):
         tags(step_of(tagged, shown(1, "dog")))
+
+
+NAMED = {"kind": "tags", "names": ["cat", "", "red fox", "dog"], "top": 1, "tokens": 2, "rank": 4}
+
+
+def named(tiny_recipe, **projectors):
+    recipe = tiny_recipe()
+    for modality, projector in projectors.items():
+        recipe["model"]["inputs"][modality]["projector"] = projector
+    composition = Composition.from_recipe(recipe)
+    composition.model.requires_grad_(True)
+    return composition
+
+
+def test_tags_smooth_over_the_names_that_can_be_said(tiny_recipe):
+    loss = tags(step_of(named(tiny_recipe, image=NAMED), shown(1, "red fox"))).each
+    assert torch.isfinite(loss).all()  # of a blank name the logarithm is not
+
+
+def test_tags_of_several_modalities_in_one_batch_are_those_of_each_alone(tiny_recipe):
+    both = named(tiny_recipe, image=NAMED, audio={**NAMED, "names": ["bell", "horn"]})
+    conversations = shown(1, "dog"), spoken(0.6, "horn"), shown(2, "red fox")
+    with torch.no_grad():
+        together = tags(step_of(both, *conversations)).each
+        alone = torch.cat([tags(step_of(both, conversation)).each for conversation in conversations])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_tags_behind_a_shared_projector_learn(tiny_recipe):
+    recipe = tiny_recipe()
+    recipe["model"]["shared"] = {"one": {"kind": "projector", "of": NAMED, "width_in": 24, "width_out": 32}}
+    recipe["model"]["inputs"]["image"]["projector"] = {"kind": "shared", "of": "shared:one"}
+    composition = Composition.from_recipe(recipe)
+    composition.model.requires_grad_(True)
+    tags(step_of(composition, shown(1, "dog"))).each.sum().backward()
+    assert composition.model.shared.one.of.classifier.keys.grad.abs().sum() > 0
+
+
+def test_a_discriminant_counts_ready_features_of_half_precision(tiny_recipe):
+    composition = named(tiny_recipe, image={**NAMED, "shrink": 0.3})
+    composition.model.train()
+    step_ready = step_of(composition, [user(Part("image", media=torch.ones(3, 24).half()), "?"), assistant("dog")])
+    tags(step_ready)
+    assert int(composition.model.modalities["image"].projector.classifier.seen[3, 0]) == 1

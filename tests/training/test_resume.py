@@ -158,6 +158,20 @@ def test_an_encoder_with_running_statistics_that_learns_resumes_exactly(tiny_rec
     assert not differing(weights(train(parts).model), expected)
 
 
+def test_the_running_statistics_of_a_shared_projector_resume_exactly(tiny_recipe, data, tmp_path):
+    model = tiny_recipe()
+    normed = {"kind": "mlp", "norm": True}
+    model["model"]["shared"] = {"one": {"kind": "projector", "of": normed, "width_in": 24, "width_out": 32}}
+    for part in model["model"]["inputs"].values():
+        part["projector"] = {"kind": "shared", "of": "shared:one"}
+    learn = stage(steps=3, data={"pictures": 1.0, "recordings": 1.0}, train={"shared.one.*": 1e-2})
+    whole, parts = (train_recipe(raw_recipe(model, tmp_path / name, data, learn, save_every=1)) for name in "ab")
+    expected = weights(train(whole).model)
+    assert expected["shared.one.of.norm.count"] > 0
+    train_until(parts, "one", 2)
+    assert not differing(weights(train(parts).model), expected)
+
+
 def test_a_cache_of_features_does_not_change_what_a_resumed_run_ends_in(model, data, tmp_path):
     """The first look at an item and the second, from the cache, are the same numbers."""
     whole = train_recipe(raw_recipe(model, tmp_path / "a", data, *stages(), cache=str(tmp_path / "cache-a")))

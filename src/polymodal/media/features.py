@@ -35,6 +35,8 @@ def load_features(source: Any, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
         raise MediaError(f"{name}: features are numbers [N, De], not {values.dtype} {list(values.shape)}")
     if len(values) > MOST:
         raise MediaError(f"{name}: {len(values)} features; the limit is {MOST}")
+    with np.errstate(over="ignore"):  # it is refused below
+        values = values.astype(np.float32)
     if not np.isfinite(values).all():
-        raise MediaError(f"{name}: holds a feature that is not finite")
-    return values.astype(np.float32)
+        raise MediaError(f"{name}: holds a feature that is not finite as float32")
+    return values

@@ -74,7 +74,8 @@ def prepared(part: Part, composition: Composition) -> Inputs:
 
 
 def samples(composition: Composition) -> dict[str, Part]:
-    """An item of each modality that says nothing: a picture, ten seconds of sound, video or sensors, a cloud, a map."""
+    """An item of each modality that says nothing: a picture, ten seconds of sound, video or sensors, a cloud, a map. None
+    of one whose encoder has a reader of its own: what it takes has no usual length."""
     import numpy as np
     from PIL import Image
 
@@ -93,8 +94,8 @@ def samples(composition: Composition) -> dict[str, Part]:
     takes = getattr(getattr(encoder, "reader", encoder), "takes", None)  # ImageBind's is of its reader
     if isinstance(takes, Sensors):
         media["imu"] = (np.zeros((round(10 * takes.rate), len(takes.channels)), dtype=np.float32), takes.rate)
-    media |= {name: np.zeros((1, port.width), np.float32) for name, port in modalities.items() if port.encoder.media_reader}
-    return {name: Part(name, media=media[name]) for name in modalities if name in media}
+    usual = [name for name, port in modalities.items() if port.encoder.media_reader is None]
+    return {name: Part(name, media=media[name]) for name in usual if name in media}
 
 
 def exportability(composition: Composition) -> tuple[bool, str]:

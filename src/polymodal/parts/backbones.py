@@ -57,7 +57,7 @@ class Backbone(nn.Module):
         settings = transformers_config(path, config, "backbone")
         settings = getattr(settings, "text_config", settings)
         self.seq2seq = bool(settings.is_encoder_decoder)
-        self.closing: int | None = getattr(settings, "gmask_token_id", None)
+        self.closing: int | None = getattr(settings, "gmask_token_id", None) if self.seq2seq else None
         auto = transformers.AutoModelForSeq2SeqLM if self.seq2seq else transformers.AutoModelForCausalLM
         if path is not None:
             self.lm = load_strictly(auto, path, "backbone", config=settings, dtype=DTYPES[dtype])

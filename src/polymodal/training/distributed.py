@@ -121,9 +121,13 @@ class Processes:
         running = [module for module in model.modules() if isinstance(module, Running) and module.training]
         for module in running:
             module.hold()
-        yield
-        for module in running:
-            module.learn(self.accelerator.reduce(module.held))
+        try:
+            yield
+            for module in running:
+                module.learn(self.accelerator.reduce(module.held))
+        finally:  # of a step that failed nothing is learned
+            for module in running:
+                module.held = None
 
     @contextmanager
     def accumulating(self, losses: nn.Module, last: bool) -> Iterator[None]:

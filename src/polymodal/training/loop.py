@@ -150,14 +150,16 @@ def train(
                 own = Whole.of([micro.batch for micro in step], stage.objectives, model.backbone)
                 whole = Whole.joined(processes.gather(own))
                 done: list[tuple[Tensor, Sums]] = []
+                learns = True  # DDP, once told of the last backward pass, waits for it until a step that has one
                 with processes.step(model):
                     for i, micro in enumerate(step):
                         # Seeded by its place, so that a resumed run draws what an uninterrupted one draws.
                         torch.manual_seed(random.Random(f"{mix.seed}/{progress.step}/{i}/{processes.rank}").getrandbits(63))
-                        with processes.accumulating(losses, last=i == len(step) - 1):
+                        with processes.accumulating(losses, last=learns and i == len(step) - 1):
                             with autocast:
                                 loss, sums = losses(micro.batch, whole)
-                            if loss.requires_grad:  # text alone, in a stage of projectors, leads to nothing that learns
+                            learns = loss.requires_grad  # of several processes in all parts of a step or none (`Step.zero`)
+                            if learns:  # text alone, in a stage of projectors, leads to nothing that learns
                                 processes.accelerator.backward(loss * processes.world)  # averaged over processes
                         done.append((loss.detach(), sums))
                 norm = full(processes.accelerator.clip_grad_norm_([p for g in groups for p in g["params"]], stage.clip))

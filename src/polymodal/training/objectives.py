@@ -217,29 +217,39 @@ def tags(step: Step) -> Loss:
     nothing is only one thing). Raises `DataError` for an answer that is no name of theirs."""
     step.one_item_each("tags")
     items, model = step.batch.media, step.model
-    learning = [
-        part
-        for modality in {item.modality for item in items}
-        for part in model.modalities[modality].projector.modules()
-        if isinstance(part, Tags) and any(p.requires_grad for p in part.classifier.parameters())
-    ]
-    if not learning:
-        raise RecipeError("objective 'tags': the stage trains no projector 'tags' with a classifier of its own")
     said = [model.backbone.tokenizer.decode(answer).strip() for answer in step.answers]
-    encoded = Features(model.encode(items))
+    encoded = model.encode(items)
     each = torch.zeros(len(items), device=model.device)
-    for part in learning:
-        for sample, name in zip(step.batch.names, said, strict=True):
-            if name not in part.index:
-                raise DataError(f"{sample}: '{name}' is not among the names of the tags{nearest(name, part.index)}")
-        scores = part.scores(encoded)
-        target = torch.tensor([part.index[name] for name in said], device=model.device)
-        target = target.repeat_interleave(len(scores) // len(items))  # each of the features that are named
-        if isinstance(part.classifier, Discriminant) and part.training:
-            part.classifier.example(part.rows(encoded), target)
-        token = F.cross_entropy(scores, target, reduction="none", label_smoothing=0.05)
-        each = each + token.reshape(len(items), -1).mean(1)
+    for modality in sorted({item.modality for item in items}):
+        own = [i for i, item in enumerate(items) if item.modality == modality]
+        for part in _learning(model, modality):
+            for i in own:
+                if said[i] not in part.index:
+                    hint = nearest(said[i], part.index)
+                    raise DataError(f"{step.batch.names[i]}: '{said[i]}' is not among the names of the tags{hint}")
+            kind = part.certainty.dtype  # a cache gives features on the CPU, and ready ones are of any type
+            features = Features([encoded[i].to(model.device, kind) for i in own])
+            scores = part.scores(features)
+            target = torch.tensor([part.index[said[i]] for i in own], device=model.device)
+            target = target.repeat_interleave(len(scores) // len(own))  # each of the features that are named
+            if isinstance(part.classifier, Discriminant) and part.training:
+                part.classifier.example(part.rows(features), target)
+            spoken = ~part.silent  # a blank name has no likelihood to be smoothed
+            place = spoken.cumsum(0) - 1
+            token = F.cross_entropy(scores[:, spoken], place[target], reduction="none", label_smoothing=0.05)
+            each = each.index_add(0, torch.tensor(own, device=model.device), token.reshape(len(own), -1).mean(1))
     return Loss(each, torch.ones_like(each))
+
+
+def _learning(model: MultimodalLM, modality: str) -> list[Tags]:
+    """The `tags` projectors that learn behind an encoder, its own and shared ones."""
+    port = model.modalities[modality]
+    roots = [port.projector, *(model.shared[name] for name in port.shares)]
+    parts = [part for root in roots for part in root.modules() if isinstance(part, Tags)]
+    learning = [part for part in parts if any(p.requires_grad for p in part.classifier.parameters())]
+    if not learning:
+        raise RecipeError(f"objective 'tags': the stage trains no projector 'tags' of inputs.{modality} that learns names")
+    return learning
 
 
 def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:

@@ -71,9 +71,8 @@ def save(
     from torch.distributed.checkpoint import HuggingFaceStorageWriter
     from torch.distributed.checkpoint import save as save_tensors
 
-    tensors = {
-        f"weight/{name}": tensor for name, tensor in _tensors(model).items() if name in trained or _moving(model, name)
-    }
+    kept = trained | _moving(model).keys()
+    tensors = {f"weight/{name}": tensor for name, tensor in _tensors(model).items() if name in kept}
     names = {id(parameter): name for name, parameter in peft.named_parameters(model).items()}
     for parameter, slot in optimizer.state.items():
         tensors.update({f"optimizer/{names[id(parameter)]}/{key}": torch.as_tensor(value) for key, value in slot.items()})
@@ -188,12 +187,12 @@ def _begin(folder: Path, model: MultimodalLM, wanted: Sequence[str]) -> list[str
 
 
 def _tensors(model: MultimodalLM) -> dict[str, Tensor]:
-    buffers = dict(model.inputs.named_buffers(prefix="inputs"))
-    return {name: tensor.detach() for name, tensor in (peft.named_parameters(model) | buffers).items()}
+    return {name: tensor.detach() for name, tensor in (peft.named_parameters(model) | _moving(model)).items()}
 
 
-def _moving(model: MultimodalLM, name: str) -> bool:
-    return name in dict(model.inputs.named_buffers(prefix="inputs"))
+def _moving(model: MultimodalLM) -> dict[str, Tensor]:
+    """The buffers in front of the backbone, running statistics among them."""
+    return dict(model.inputs.named_buffers(prefix="inputs")) | dict(model.shared.named_buffers(prefix="shared"))
 
 
 def _read(place: Path, prefix: str, target: Callable[[str], Tensor]) -> None:

@@ -82,3 +82,9 @@ def test_what_is_not_its_own_is_refused():
     for channels in (NAMES[:5], []):
         with pytest.raises(RecipeError, match="option 'channels'"):
             make("imu2clip", channels=channels, config=TINY)
+    for size, said in (
+        ({"window": 60}, "a 'window' of 60 samples? is too short"),
+        ({"width": 6}, "'width', 6, is no multiple"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            make("imu2clip", channels=NAMES, config={**TINY, **size})

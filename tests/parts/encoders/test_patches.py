@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import transformers
+from PIL import Image
 
-from polymodal.errors import RecipeError
+from polymodal.errors import MediaError, RecipeError
 from polymodal.parts.base import Features, build
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
 from tests.conftest import picture
@@ -58,3 +59,11 @@ def test_pictures_of_equal_area_differ_by_their_rows():
 def test_a_patch_of_no_pixels_is_refused():
     with pytest.raises(RecipeError, match="'patch'"):
         make("patches", patch=0)
+
+
+def test_a_picture_so_narrow_that_none_of_it_would_be_left_is_refused():
+    encoder = make("patches", **TINY)
+    height, width = encoder.largest
+    with pytest.raises(MediaError, match=f"none when it fits into {width} x {height}"):
+        encoder.prepare(Image.new("RGB", (3 * width, 1)))
+    assert encoder.length(encoder.prepare(Image.new("RGB", (width, 1)))) > 0

@@ -51,6 +51,7 @@ def test_a_vector_is_one_feature():
     ("media", "said"),
     [
         (np.full((2, 5), np.nan), "not finite"),
+        (np.full((2, 5), 1e300), "not finite"),
         (np.ones((2, 2, 5)), r"numbers \[N, De\], not float64 \[2, 2, 5\]"),
         (np.ones((MOST + 1, 1), np.float16), f"the limit is {MOST}"),
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "features"),

@@ -17,10 +17,10 @@ from polymodal.model.sequence import collate, standing
 from polymodal.parts import peft
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.fusion.visual_expert import VisualExpert
-from polymodal.parts.peft import LoRA
+from polymodal.parts.peft import LoRA, Prefix
 from polymodal.parts.tiny import FAMILIES
 from tests.conftest import picture
-from tests.parts.fusion.test_attention import TURNS, check_together_is_alone, examples, greedy, logits
+from tests.parts.fusion.test_attention import PROMPTS, TURNS, check_together_is_alone, examples, greedy, logits
 
 EXPERT = {"kind": "visual-expert"}
 
@@ -174,6 +174,19 @@ def test_pictures_and_recordings_have_experts_of_their_own(tiny_recipe):
             weight.mul_(2)
     assert torch.equal(logits(composition, shown), before[0])
     assert not torch.allclose(logits(composition, heard), before[1], atol=1e-3)
+
+
+def test_learned_tokens_in_the_same_layers_are_refused(composition, tiny_recipe):
+    recipe = tiny_recipe()
+    recipe["model"]["inputs"]["image"]["fusion"] = EXPERT
+    recipe["model"]["inputs"]["audio"] |= {"projector": {"kind": "resampler", "latents": 1}, "fusion": PROMPTS}
+    both = Composition.from_recipe(recipe)
+    with pytest.raises(RecipeError, match="drop the fusion 'adaption-prompts'"):
+        logits(both, examples(both, TURNS[0]))
+    with peft.trial(composition.model):
+        peft.attach(composition.model, {"backbone.lm.*.self_attn": Prefix(kind="prefix", length=3)})
+        with pytest.raises(RecipeError, match="or the adapter 'prefix'"):
+            logits(composition, examples(composition, TURNS[0]))
 
 
 def test_it_is_as_large_as_the_paper_says(tokenizer_folder):

@@ -2,7 +2,8 @@
 stand any way around and a watch sits askew, but a chair on its back is another sight, and time is not turned back. A map
 may be of a nearer or a warmer scene, but what is nearest and hottest stays so.
 
-Everything is drawn from torch's own generator, which training seeds by its place, and for each item of a batch anew."""
+Everything is drawn from torch's own generator, which training seeds by its place, and for each item of a batch anew; but
+which points of clouds are kept, and by how much maps are moved, is drawn for the batch."""
 
 from __future__ import annotations
 

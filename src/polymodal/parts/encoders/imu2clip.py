@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from polymodal.errors import RecipeError
 from polymodal.parts import released
 from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
 from polymodal.parts.encoders.sensors import Sensors
@@ -39,11 +40,15 @@ class Imu2Clip(Encoder):
         self.takes = Sensors(RATE, tuple(channels), units, resample, None, None, kind="imu2clip")
         size = released.sizes("imu2clip", SIZES, path, config)
         self.window, self.width, inside = size["window"], size["space"], size["width"]
+        if inside % 4:
+            raise RecipeError(f"encoder 'imu2clip', option 'config': 'width', {inside}, is no multiple of its 4 groups")
         blocks = [_Block(inside if i else len(channels), inside, kernel) for i, kernel in enumerate(KERNELS)]
         norms = nn.GroupNorm(2, len(channels)), nn.GroupNorm(4, inside)
         times = self.window
         for kernel in KERNELS:
             times = (times - 2 * (kernel - 1)) // 3
+        if times < 1:
+            raise RecipeError(f"encoder 'imu2clip', option 'config': a 'window' of {self.window} samples is too short")
         self.net = nn.Sequential(norms[0], *blocks, norms[1], nn.GRU(times, self.width, batch_first=True))
         if path is not None:
             released.load(self, released.read(path), path)

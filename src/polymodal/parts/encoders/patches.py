@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from polymodal.errors import MediaError
 from polymodal.parts.base import Encoder, Features, Inputs
 
 Positive = Annotated[int, Field(ge=1)]
@@ -27,14 +28,19 @@ class Patches(Encoder):
         super().__init__()
         import transformers
 
-        height, width = largest
+        height, width = self.largest = largest
         self.patch, self.rows, self.width = patch, rows, 3 * patch**2 + rows
         size = {"height": height, "width": width}
         self.processor: Any = transformers.FuyuImageProcessorPil(size=size, do_pad=False)
         self.options = {"patch": patch, "largest": list(largest), "rows": rows}
 
     def prepare(self, media: Any) -> Inputs:
-        """A `PIL.Image` -> pixels [3, H, W] from -1 to 1, whole patches: nearly black, as theirs, at right and below."""
+        """A `PIL.Image` -> pixels [3, H, W] from -1 to 1, whole patches: nearly black, as theirs, at right and below.
+        Raises `MediaError` for one so narrow that nothing of it is left when it fits."""
+        scale = min(1.0, self.largest[0] / media.height, self.largest[1] / media.width)
+        if int(scale * min(media.size)) < 1:
+            said = "{1} x {0}".format(*self.largest)
+            raise MediaError(f"a picture of {media.width} x {media.height} pixels is none when it fits into {said}")
         ((pixels,),) = self.processor([[media]])["images"]
         _, height, width = pixels.shape
         border = (0, -height % self.patch), (0, -width % self.patch)

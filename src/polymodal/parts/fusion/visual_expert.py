@@ -22,7 +22,8 @@ from polymodal.parts.fusion.inside import Inside
 
 class VisualExpert(Inside):
     """N features take N positions. Text passes the backbone's weights and no others, bit for bit. For backbones whose
-    layers are linear layers and norms; raises `RecipeError` for others."""
+    layers are linear layers and norms; raises `RecipeError` for others, and when run where learned tokens pass these
+    layers too (fusion 'adaption-prompts', adapter 'prefix')."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(backbone)
@@ -57,7 +58,12 @@ class VisualExpert(Inside):
             return output
         (states,) = args
         here = F.pad(own, (0, self.columns))[:, first : first + self.columns]  # nothing stands behind the batch
-        times = output.shape[:-1].numel() // here.numel()  # rows may be repeated: beams
+        times, rest = divmod(output.shape[:-1].numel(), here.numel())  # rows may be repeated: beams
+        if rest or not times:
+            raise RecipeError(
+                "fusion 'visual-expert': learned tokens beside the sequence pass the backbone's layers; "
+                "drop the fusion 'adaption-prompts' or the adapter 'prefix'"
+            )
         here = here.repeat_interleave(times, 0).to(output.device).view(output.shape[:-1])
         expert: Any = self.layers[i]
         seen = expert[key](states[here].to(expert[key].weight.dtype))

@@ -72,7 +72,11 @@ class Discriminant(Running):
         return self.sharpness * (x @ self.weight.T + self.bias)
 
     def example(self, x: Tensor, name: Tensor) -> None:
-        """Features [M, De] and which name each has [M]."""
+        """Features [M, De] and which name each has [M]. Raises `RecipeError` where a finished model would begin anew."""
+        if bool(self.weight.any()) and not bool(self.seen.any()):
+            raise RecipeError(
+                "a discriminant is learned whole: begin its training without one (run.init_from), or leave it"
+            )
         rows, seen = functional.pad(x.detach().double(), (1, 0), value=1.0), self.nothing()
         seen[: len(self.bias)].index_add_(0, name, rows)
         seen[len(self.bias) :] = rows[:, 1:].T @ rows

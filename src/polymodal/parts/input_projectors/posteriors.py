@@ -37,6 +37,8 @@ class Posteriors(InputProjector):
     def forward(self, features: Features) -> list[Tensor]:
         tokens = [rows[self.skip :] for rows in features.tokens]
         rows = torch.cat(tokens)
+        if not len(rows):  # of a batch whose items are only what is skipped
+            return [self.certainty[None, :][:0] for _ in tokens]
         sure, best = self.writing.logits(rows).float().softmax(-1).topk(self.top)
         weight = sure / sure.sum(-1, keepdim=True)
         said = (weight[..., None] * self._words(best)).sum(-2) + sure[:, :1] * self.certainty

@@ -31,6 +31,7 @@ class Tags(InputProjector):
 
     words: Tensor
     group: Tensor
+    silent: Tensor
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Tags(InputProjector):
         """Logits [M * A, names] of the A features of each item that are named; of a whole or a clip A is 1."""
         x = self.rows(features)
         noise = self.noise * torch.randn_like(x) if self.training else torch.zeros(())
-        return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.get_buffer("silent"), float("-inf"))
+        return (self.sharpen * self.classifier(x + noise * x)).masked_fill(self.silent, float("-inf"))
 
     def forward(self, features: Features) -> list[Tensor]:
         each = self.scores(features).softmax(-1)  # of a blank name 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from polymodal.content import Part, assistant, user
 from polymodal.corpora.grammar import with_article
@@ -23,7 +25,8 @@ def media_of(item: Any) -> Part:
 class CorpusSource:
     """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random; without templates,
     `turns` of the item's own questions, drawn at random and asked in their order (all of them where it has fewer).
-    `split` and `where` (`{field: [allowed values]}`) choose items."""
+    `split` and `where` (`{field: [allowed values]}`) choose items. `cells`: of how many parts along each side `{cells}`
+    and `{middles}` tell what they show."""
 
     def __init__(
         self,
@@ -32,10 +35,11 @@ class CorpusSource:
         split: str = "train",
         where: dict[str, list[str]] | None = None,
         turns: int = 1,
+        cells: Annotated[int, Field(ge=1)] = 3,
     ) -> None:
         from polymodal import corpora
 
-        self.name, self.turns = corpus, turns
+        self.name, self.turns, self.cells = corpus, turns, cells
         known = set(corpora.Item.model_fields)
         if turns < 1 or (turns > 1 and templates is not None):
             raise RecipeError(
@@ -91,25 +95,25 @@ class CorpusSource:
         fields = self._fields(item)
         return [t for t in self.templates or () if all(fields.get(name) is not None for name in t.names)]
 
-    @staticmethod
-    def _fields(item: Any) -> dict[str, Any]:
+    def _fields(self, item: Any) -> dict[str, Any]:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
-        nine = {"cells": grid(item.boxes), "middles": middles(item.boxes)}
+        parts = {"cells": grid(item.boxes, self.cells), "middles": middles(item.boxes, self.cells)}
         shared = {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
-        return fields | shared | {name: "\n".join(lines) if item.boxes else None for name, lines in nine.items()}
+        return fields | shared | {name: "\n".join(lines) if item.boxes else None for name, lines in parts.items()}
 
 
-def grid(boxes: Sequence[Box], cells: int = 3) -> list[str]:
+def grid(boxes: Sequence[Box], cells: int) -> list[str]:
     """What the middle of each of `cells` x `cells` parts of a picture of a corpus shows, row by row: the name of the box it
     lies in, or a full stop."""
     middle = [SIDE * (2 * i + 1) // (2 * cells) for i in range(cells)]
     return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in middle for x in middle]
 
 
-def middles(boxes: Sequence[Box], cells: int = 3) -> list[str]:
-    """The same of what has its middle in each part: a thing is named once, wherever it is."""
+def middles(boxes: Sequence[Box], cells: int) -> list[str]:
+    """The same of what has its own middle in each part: a thing is named once, wherever it is; of two in one part the
+    later one is."""
     found = ["."] * cells**2
     for box in boxes:
         left, top, right, bottom = box.xyxy

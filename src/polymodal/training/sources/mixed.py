@@ -24,6 +24,7 @@ CALLED = {  # modality: what a question calls it
     "imu": "movement",
     "depth": "depth map",
     "thermal": "thermal map",
+    "segmentation": "drawing of segments",
 }
 
 
@@ -58,7 +59,7 @@ class MixedSource:
         drawn += [self.inner[i].sample(rng.randrange(len(self.inner[i])), rng) for i in others]
         turns = [self._turn(sample) for sample in drawn]
         if len({part.type for part, _, _ in turns}) < len(turns):
-            raise DataError(f"data of kind 'mixed': {drawn[0].name} and {drawn[1].name} have media of the same modality")
+            raise DataError(f"data of kind 'mixed': of {', '.join(each.name for each in drawn)} two have the same modality")
         shown = rng.sample([part for part, _, _ in turns], len(turns))
         messages: list[Message] = []
         for part, question, answer in rng.sample(turns, len(turns)):
@@ -69,6 +70,8 @@ class MixedSource:
     @staticmethod
     def _turn(sample: Sample) -> tuple[Part, str, Message]:
         """The medium, the question and the answer of a sample's first turn."""
+        if [message.role for message in sample.messages[:2]] != ["user", "assistant"]:
+            raise DataError(f"data of kind 'mixed': {sample.name} does not begin with a question and its answer")
         asked, answer = sample.messages[:2]
         media = [part for part in asked.parts if part.type != "text"]
         if len(media) != 1:
