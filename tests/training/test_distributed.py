@@ -81,3 +81,16 @@ def test_slices_of_two_dtypes_that_learn_together_are_refused_before_training(ha
     # Each layer is exchanged on its own.
     sliced.require_uniform("two", chosen(half, "backbone.lm.model.layers", "inputs.image.projector"))
     sliced.require_uniform("two", chosen(half, "inputs.image.projector"))
+
+
+def test_a_single_number_that_learns_is_refused_before_anything_is_sliced(tiny_recipe):
+    """FSDP2 itself says so of a parameter by its last name alone, learning or not."""
+    tags = {"kind": "tags", "names": ["cat", "red fox"], "top": 1, "tokens": 2, "rank": 4}
+    raw = tiny_recipe()
+    raw["model"]["inputs"]["image"]["projector"] = tags
+    model = compose(model_recipe(raw))
+    sliced = Processes("fsdp2")
+    sliced.sharded = True
+    name = "inputs.image.projector.classifier.sharpness"
+    with pytest.raises(RecipeError, match=f"cannot slice {name}, a single number: use 'ddp'"):
+        sliced.place(model, model, {name, "inputs.image.projector.certainty"})

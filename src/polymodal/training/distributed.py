@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM
+from polymodal.parts import peft
 from polymodal.parts.input_projectors.standardize import Running
 
 T = TypeVar("T")
@@ -86,13 +87,18 @@ class Processes:
 
     def place(self, losses: nn.Module, model: MultimodalLM, learning: set[str]) -> None:
         """Move `losses`, which holds the model, to this process's device; with `fsdp2`, slice it. `learning`: the names of
-        the parameters that some stage trains."""
+        the parameters that some stage trains. Raises `RecipeError` for one that is a single number, which has no slices."""
         if self.sharded:
+            single = {name: parameter for name, parameter in peft.named_parameters(model).items() if not parameter.ndim}
+            if learned := sorted(single.keys() & learning):
+                raise RecipeError(
+                    f"parallel 'fsdp2' cannot slice {learned[0]}, a single number: use 'ddp', or do not train it"
+                )
             from torch.distributed.device_mesh import init_device_mesh
             from torch.distributed.fsdp import fully_shard
 
             mesh = init_device_mesh(self.device.type, (self.world,))
-            whole: set[nn.Parameter] = set()
+            whole = set(single.values())
             for name, part in model.modalities.items():
                 if not any(parameter.startswith(f"inputs.{name}.encoder.") for parameter in learning):
                     whole.update(part.encoder.parameters())
