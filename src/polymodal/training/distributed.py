@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from polymodal.errors import RecipeError
 from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft
-from polymodal.parts.input_projectors.standardize import Running
+from polymodal.parts.input_projectors.running import Running
 
 T = TypeVar("T")
 M = TypeVar("M", bound=nn.Module)

@@ -11,7 +11,8 @@ from torch.nn import functional
 from torch.nn.functional import normalize
 
 from polymodal.errors import RecipeError
-from polymodal.parts.input_projectors.standardize import Running, Standardize
+from polymodal.parts.input_projectors.running import Running
+from polymodal.parts.input_projectors.standardize import Standardize
 from polymodal.parts.sources import read_tensor
 
 

@@ -1,37 +1,13 @@
-"""What is learned by counting and not by gradients. Decides that a step counts once, however it was cut (`Running`), and
-that a projector meets features of equal scale, whatever encoder they come from: pooled features of a convolutional network
-are all positive, Whisper's have dimensions ten times as loud as others, and a projector's learning rate should not have to
-know."""
+"""Standardising features by running statistics. Decides that a projector meets features of equal scale, whatever encoder
+they come from: pooled features of a convolutional network are all positive, Whisper's have dimensions ten times as loud as
+others, and a projector's learning rate should not have to know."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-
-class Running(nn.Module):
-    """Statistics of what training has seen. What a training pass sees is learned when it is over; inside `hold`, which
-    training puts around a step, when the step is."""
-
-    held: Tensor | None = None
-
-    def hold(self) -> None:
-        """From now on nothing is learned, and what is seen is summed in `held` until it is given to `learn`."""
-        self.held = self.nothing()
-
-    def see(self, seen: Tensor) -> None:
-        if self.held is None:
-            self.learn(seen)
-        else:
-            self.held += seen
-
-    def nothing(self) -> Tensor:
-        """What was seen before anything was: zeros."""
-        raise NotImplementedError
-
-    def learn(self, seen: Tensor) -> None:
-        """Learn what was seen: sums may be added up over batches and processes that began with the same statistics."""
-        raise NotImplementedError
+from polymodal.parts.input_projectors.running import Running
 
 
 class Standardize(Running):
