@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from common import options, show, start
-from polymodal import corpora, media
+from polymodal import corpora
 from polymodal.content import Part, user
 from polymodal.corpora import Item
 from polymodal.corpora.concepts import concept
@@ -178,7 +178,8 @@ def measure(composition: Any, chosen: Set, ask: bool, heard: dict[str, Tensor]) 
     tags = chosen.tags
     places = [str(item.place) for item in chosen.items]
     new = [(place, item) for place, item in zip(places, chosen.items, strict=True) if place not in heard]
-    loaded = [media.load(Part(chosen.modality, media=item.read())) for _, item in new]
+    port = composition.model.modalities[chosen.modality]
+    loaded = [port.load(Part(chosen.modality, media=item.read())) for _, item in new]
     heard |= dict(zip((place for place, _ in new), encode(composition, chosen.modality, loaded), strict=True))
     features = [heard[place] for place in places]
     order = random.Random(0).sample(range(len(features)), len(features))

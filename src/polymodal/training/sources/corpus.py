@@ -99,9 +99,11 @@ class CorpusSource:
         fields = {key: value for key, value in item.model_dump().items() if isinstance(value, (str, type(None)))}
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
-        parts = {"cells": grid(item.boxes, self.cells), "middles": middles(item.boxes, self.cells)}
-        shared = {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
-        return fields | shared | {name: "\n".join(lines) if item.boxes else None for name, lines in parts.items()}
+        fields |= {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        if item.boxes:
+            fields |= {"cells": "\n".join(grid(item.boxes, self.cells))}
+            fields |= {"middles": "\n".join(middles(item.boxes, self.cells))}
+        return fields
 
 
 def grid(boxes: Sequence[Box], cells: int) -> list[str]:
