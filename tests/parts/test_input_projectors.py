@@ -576,6 +576,29 @@ def test_posteriors_are_the_mean_of_the_words_that_are_likely():
     assert torch.allclose(rows, expected, atol=1e-4)
 
 
+def test_a_word_of_several_pieces_takes_their_places_while_there_are_free_ones():
+    """As the mean of its pieces no backbone finds it again in its own text, and copies on from another place."""
+    projector = make("posteriors")
+
+    def written(*texts: int) -> torch.Tensor:
+        logits = torch.full((len(texts), IN), -30.0)
+        logits[range(len(texts)), list(texts)] = 0.0
+        (rows,) = projector(Features([logits]))
+        return rows - projector.certainty
+
+    def spelled(text: str) -> torch.Tensor:
+        return LETTERS[[ord(letter) for letter in text]]
+
+    a, b, silent, cat = range(4)
+    mean = spelled("cat").mean(0, keepdim=True)
+    assert torch.allclose(written(a, cat, b, silent, silent, silent), spelled("acatb."), atol=1e-4)
+    assert torch.allclose(written(a, cat, b, silent), torch.cat((spelled("a"), mean, spelled("b."))), atol=1e-4)
+    early = torch.cat((spelled("."), mean, spelled("b")))  # free is what stands behind the last word
+    assert torch.allclose(written(silent, cat, b), early, atol=1e-4)
+    second = torch.cat((spelled("cat"), mean))  # there is room for one of the two
+    assert torch.allclose(written(cat, cat, silent, silent), second, atol=1e-4)
+
+
 def test_posteriors_need_an_encoder_that_writes():
     with pytest.raises(RecipeError, match="an encoder that writes, such as 'whisper-decoder'"):
         build("projector", INPUT_PROJECTORS, {"kind": "posteriors"}, IN, OUT).speak(VOCABULARY)

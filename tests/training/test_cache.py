@@ -181,7 +181,7 @@ def test_another_encoder_has_other_features(model, tiny_recipe, tmp_path):
     assert FeatureCache(tmp_path, model).get("image", "ab12") is None
 
 
-def test_the_key_covers_weights_buffers_and_options(tiny_recipe):
+def test_the_key_covers_weights_buffers_options_and_revision(tiny_recipe):
     part = {"encoder": {"kind": "efficientnet-lite"}, "projector": {"kind": "linear"}}
     encoder = Composition.from_recipe(tiny_recipe(image=part)).model.modalities["image"].encoder
     keys = {encoder_key(encoder)}
@@ -192,7 +192,9 @@ def test_the_key_covers_weights_buffers_and_options(tiny_recipe):
     keys.add(encoder_key(encoder))
     encoder.options = {**encoder.options, "tiles": 2}
     keys.add(encoder_key(encoder))
-    assert len(keys) == 4
+    encoder.revision += 1
+    keys.add(encoder_key(encoder))
+    assert len(keys) == 5
 
 
 def test_training_with_a_cache_is_training_without_one_up_to_rounding(tiny_recipe, data, tmp_path):

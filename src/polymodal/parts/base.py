@@ -46,14 +46,15 @@ class Writing:
 class Encoder(nn.Module):
     """A modality encoder. It owns its preprocessing, so that it cannot drift from the weights.
 
-    `modality`: which parts of a message it takes. `width`: De. `options`: what rebuilds this architecture without its
-    source (saved with the checkpoint; the recipe's own options where a class names none). Optional constructor options
-    every encoder of ours shares: `path` (`asset:NAME`, a Hub id or a folder) for pretrained weights, or `config` for random
-    ones.
+    `modality`: which parts of a message it takes. `width`: De. `revision`: raised when the same weights and options begin
+    to give other features, so that no cache gives old ones. `options`: what rebuilds this architecture without its source
+    (saved with the checkpoint; the recipe's own options where a class names none). Optional constructor options every
+    encoder of ours shares: `path` (`asset:NAME`, a Hub id or a folder) for pretrained weights, or `config` for random ones.
     """
 
     modality: str
     width: int
+    revision: int = 1
     options: dict[str, Any]
     writing: Writing | None = None  # of an encoder whose features are words to be
     media_reader: Callable[[Any], Any] | None = None  # what reads its media, where it is not the modality's own reader

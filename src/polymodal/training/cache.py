@@ -7,8 +7,8 @@ they are read at opening, the features only when they are asked for.
 
     folder / MODALITY-ENCODER-DTYPE / ID.safetensors        {item key: [N, De]}
 
-Items are keyed by their bytes, folders by the encoder's weights and options: another picture or another encoder is
-another key, and nothing ever has to be invalidated.
+Items are keyed by their bytes, folders by the encoder's weights, options and revision: another picture or another encoder
+is another key, and nothing ever has to be invalidated.
 """
 
 from __future__ import annotations
@@ -139,8 +139,10 @@ class CachedItems(dict[str, MediaItem]):
 
 
 def encoder_key(encoder: Encoder) -> str:
-    """Hex digest of an encoder's options and every weight."""
+    """Hex digest of an encoder's options, its revision and every weight."""
     digest = hashlib.sha256(json.dumps(encoder.options, sort_keys=True, default=str).encode())
+    if encoder.revision > 1:
+        digest.update(f"revision {encoder.revision}".encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)

@@ -23,9 +23,10 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
 
 
-def random(texts: list[str] = TEXTS) -> WhisperDecoder:
-    """Random, and lively enough to write different tokens one after the other, of different recordings."""
-    encoder = make("whisper-decoder", config=dict(WHISPER), prompt=[1, 5], texts=texts)
+def random(texts: list[str] = TEXTS, first: int = 59) -> WhisperDecoder:
+    """Random, and lively enough to write different tokens one after the other, of different recordings. `first`: of its
+    time stamps."""
+    encoder = make("whisper-decoder", config=dict(WHISPER), prompt=[1, first], texts=texts)
     generator = torch.Generator().manual_seed(3)
     for weight in encoder.parameters():
         if weight.ndim > 1:
@@ -60,16 +61,40 @@ def test_features_are_the_states_of_its_own_transcript():
     assert torch.allclose(states[len(encoder.prompt) - 1 :], rows, atol=1e-4)
 
 
+def cut_at(texts: set[int], first: int = 59) -> WhisperDecoder:
+    """One that writes the same, of whose tokens these write nothing; from `first` on they are time stamps."""
+    return random([("" if i in texts else text) for i, text in enumerate(TEXTS)], first)
+
+
 def test_the_state_that_ended_a_transcript_fills_what_is_left():
-    whole = random()
-    (rows,) = features(whole, [noise(2)])
-    ids = written(whole, rows)
+    (rows,) = features(random(), [noise(2)])
+    ids = written(random(), rows)
     end = next(i for i in range(2, len(ids)) if ids[i] not in ids[:i])
-    cut = random([("" if i == ids[end] else text) for i, text in enumerate(TEXTS)])
+    cut = cut_at({ids[end]})
     other, left = features(cut, [noise(2, 7), noise(2)])
     assert torch.allclose(left[: end + 1], rows[: end + 1], atol=1e-4)
     assert torch.equal(left[end:], left[end].expand(len(left) - end, -1))
     assert torch.allclose(other, features(cut, [noise(2, 7)])[0], atol=1e-4)  # a neighbour that ends early ends nobody
+
+
+def test_a_time_stamp_before_the_end_ends_nothing_and_gets_no_feature():
+    """What is said behind a pause was lost: the first time stamp ended every transcript."""
+    (rows,) = features(random(first=5), [noise(2)])
+    ids = written(random(first=5), rows)
+    mark = next(i for i in range(2, len(ids)) if ids[i] not in ids[:i] and ids[i] >= 5)
+    (kept,) = features(cut_at({ids[mark]}, first=5), [noise(2)])
+    said = [i for i in range(len(ids)) if ids[i] != ids[mark]]
+    assert said[-1] > mark
+    assert torch.allclose(kept[: len(said)], rows[said], atol=1e-4)
+
+
+def test_a_time_stamp_where_the_recording_is_over_ends_the_transcript():
+    (rows,) = features(random(first=5), [noise(0.5, 2)])
+    ids = written(random(first=5), rows)
+    mark = next(i for i in range(len(ids) - 1) if ids[i] not in ids[:i] and ids[i] >= 5)
+    (kept,) = features(cut_at({ids[mark]}, first=5), [noise(0.5, 2)])
+    assert torch.allclose(kept[: mark + 1], rows[: mark + 1], atol=1e-4)
+    assert torch.equal(kept[mark:], kept[mark].expand(len(kept) - mark, -1))
 
 
 def test_what_a_random_one_needs_is_said():
@@ -95,3 +120,12 @@ def test_it_writes_down_what_is_said():
     for text, rows in zip(said, features(encoder, sounds), strict=True):
         heard = "".join(encoder.writing.texts[i] for i in written(encoder, rows))
         assert word_errors(text, heard)[0] == 0
+
+
+@pytest.mark.weights
+def test_it_writes_down_what_is_said_behind_a_pause():
+    encoder = make("whisper-decoder", path="asset:whisper-base")
+    said = media.load_audio((EXAMPLES / "sentence.flac").read_bytes())
+    (rows,) = features(encoder, [np.concatenate([said, np.zeros(5 * 16000, np.float32), said])])
+    heard = "".join(encoder.writing.texts[i] for i in written(encoder, rows))
+    assert word_errors(2 * (EXAMPLES / "sentence.txt").read_text(encoding="utf-8"), heard)[0] == 0

@@ -2,7 +2,8 @@
 
 The decoder is told where the recording ends by the silence behind it: without any it writes the same again and again, with
 the 30 s of the original it costs five times as much (docs/log.md). Here each recording gets `SILENCE` seconds, and the
-decoder writes as it does with time stamps, so that the first one it writes ends it.
+decoder writes as it does with time stamps. One that stands where the recording is over ends the transcript; after any
+other it goes on, or all that is said behind the first pause would be lost.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ from polymodal.parts.sources import pretrained
 RATE = 16000
 SILENCE, STEP, SPAN = 5.0, 2.5, 25.0  # seconds: silence at least, what lengths are rounded up to, audio in one window
 TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a second
+MARKS = 8  # time stamps that a window may have beside those tokens
+STAMP, TAIL = 0.02, 0.5  # seconds: from one time stamp to the next, and at the end of a recording, where nothing begins
 
 
 class WhisperDecoder(WhisperSpeech):
-    """Features: the decoder's last state for each token of its greedy transcript, and behind the last one the state that
-    ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is told;
-    or `config` (random), the `prompt` (token ids) and the `texts` of the vocabulary (an empty one ends the transcript).
+    """Features: the decoder's last state for each word piece of its greedy transcript, and behind the last one the state
+    that ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is
+    told; or `config` (random), the `prompt` (token ids; the last is the first time stamp) and the `texts` of the
+    vocabulary (an empty one ends the transcript, unless it is a time stamp before the end).
     With `moments`, what `whisper` makes of them stands first: two features of the sound itself."""
 
+    revision = 2  # until the second, the first time stamp ended a transcript
     writing: Writing
     silent: Tensor
 
@@ -77,9 +82,8 @@ class WhisperDecoder(WhisperSpeech):
         return int(inputs["tokens"].sum()) + (2 if self.moments else 0)
 
     def forward(self, items: list[Inputs]) -> Features:
-        sounds = [{"input_features": item["input_features"]} for item in items]
-        most = [int(item["tokens"].max()) for item in items]
-        written = run_by_shape(sounds, lambda batch: self._write(batch["input_features"], max(most)))
+        sounds = [{"input_features": item["input_features"], "tokens": item["tokens"]} for item in items]
+        written = run_by_shape(sounds, lambda batch: self._write(batch["input_features"], batch["tokens"]))
         words = [
             torch.cat([row[: int(n)] for row, n in zip(rows, item["tokens"], strict=True)])
             for rows, item in zip(written, items, strict=True)
@@ -89,20 +93,41 @@ class WhisperDecoder(WhisperSpeech):
         heard = run_by_shape([{"mels": item["sound"]} for item in items], lambda batch: self._distribution(batch["mels"]))
         return Features([torch.cat(rows) for rows in zip(heard, words, strict=True)])
 
-    def _write(self, mels: Tensor, steps: int) -> Tensor:  # [B, windows, mels, F] -> [B, windows, steps, De]
+    def _write(self, mels: Tensor, tokens: Tensor) -> Tensor:  # [B, windows, mels, F], [B, windows] -> [B, windows, n, De]
         heard = self._encode(mels.flatten(0, 1))
-        ids = torch.tensor(self.prompt, device=mels.device).expand(len(heard), -1)
-        over = torch.zeros(len(heard), 1, dtype=torch.bool, device=mels.device)
+        most, stamps = tokens.flatten()[:, None].to(heard.device), self.prompt[-1]
+        last = (most - TOKENS) / TOKENS - TAIL  # seconds behind which nothing begins
+        ids = torch.tensor(self.prompt, device=heard.device).expand(len(heard), -1)
+        over = torch.zeros(len(heard), 1, dtype=torch.bool, device=heard.device)
         states: list[Tensor] = []
+        said: list[Tensor] = []
+        marks: list[Tensor] = []
         cache = None
-        while len(states) < steps and not over.all():
+        while not over.all():
             out = self.decoder(input_ids=ids, encoder_hidden_states=heard, past_key_values=cache, use_cache=True)
             cache, state = out.past_key_values, out.last_hidden_state[:, -1]
-            states.append(torch.where(over, states[-1], state) if states else state)
             ids = self.logits(state).argmax(-1, keepdim=True)
-            over = over | self.silent[ids]
-        states += states[-1:] * (steps - len(states))
-        return torch.stack(states, dim=1).unflatten(0, mels.shape[:2])
+            silent = self.silent[ids]
+            states.append(state)
+            said.append(~over & ~silent)
+            marks.append(~over & silent)
+            ended = silent & ((ids < stamps) | ((ids - stamps) * STAMP >= last))
+            over = over | ended | (len(states) >= most + MARKS)  # its own limit: no neighbour's
+        written = zip(torch.stack(states, 1), torch.cat(said, 1), torch.cat(marks, 1), strict=True)
+        rows = [_words(*row, int(most.max())) for row in written]
+        return torch.stack(rows).unflatten(0, mels.shape[:2])
+
+
+def _words(states: Tensor, said: Tensor, marks: Tensor, steps: int) -> Tensor:
+    """Of the states [S, De] of a transcript those that say something, and the mark behind the last of them until there are
+    `steps`; of one that came to its limit without, an earlier mark."""
+    words, ends = said.nonzero()[:steps, 0], marks.nonzero()[:, 0]
+    if len(ends):
+        behind = ends[ends > words[-1]] if len(words) else ends
+        end = behind[0] if len(behind) else ends[-1]
+    else:
+        end = words[-1]
+    return states[torch.cat((words, end.expand(steps - len(words))))]
 
 
 def _tokens(samples: int) -> int:

@@ -17,8 +17,10 @@ from polymodal.parts.input_projectors.mlp import Positive
 
 class Posteriors(InputProjector):
     """N features -> N positions, of the `top` likeliest tokens and a learned vector times how likely the first is. A token
-    that writes nothing says what a backbone reads past. It needs an encoder that writes, such as `whisper-decoder`. The
-    first `skip` features are no tokens, and get no position."""
+    that writes nothing says what a backbone reads past. One that the backbone spells with several pieces takes a position
+    for each while positions behind the last word are free, or no backbone finds it again in what it wrote itself; otherwise
+    it is the mean of them. It needs an encoder that writes, such as `whisper-decoder`. The first `skip` features are no
+    tokens, and get no position."""
 
     def __init__(self, width_in: int, width_out: int, top: Positive = 4, skip: Annotated[int, Field(ge=0)] = 0) -> None:
         super().__init__()
@@ -42,7 +44,26 @@ class Posteriors(InputProjector):
         sure, best = self.writing.logits(rows).float().softmax(-1).topk(self.top)
         weight = sure / sure.sum(-1, keepdim=True)
         said = (weight[..., None] * self._words(best)).sum(-2) + sure[:, :1] * self.certainty
-        return list(said.split([len(x) for x in tokens]))
+        lengths = [len(x) for x in tokens]
+        whole = zip(said.split(lengths), best[:, 0].split(lengths), weight[:, 0].split(lengths), strict=True)
+        return [self._apart(*item) for item in whole]
+
+    def _apart(self, said: Tensor, best: Tensor, weight: Tensor) -> Tensor:
+        """Positions [N, D] of one item, its likeliest tokens [N] and their weights [N] -> [N, D], in which as many of those
+        tokens as there is room for have their pieces in a row."""
+        tokens = best.tolist()
+        wrote = [bool(self.writing.texts[token]) for token in tokens]
+        free = len(tokens) - max((i + 1 for i, word in enumerate(wrote) if word), default=0)
+        rows: list[Tensor] = []
+        for i, token in enumerate(tokens):
+            pieces = self._spell(token)
+            if wrote[i] and 1 < len(pieces) <= free + 1:
+                free -= len(pieces) - 1
+                words = self.vocabulary.embed(torch.tensor(pieces, device=said.device))
+                rows += said[i] + weight[i] * (words - words.mean(0))
+            else:
+                rows.append(said[i])
+        return torch.stack(rows[: len(said)]) if rows else said
 
     def _words(self, ids: Tensor) -> Tensor:
         """[..] tokens of the encoder -> [.., D], each the mean of the pieces that the backbone spells it with."""
