@@ -77,6 +77,9 @@ def main() -> None:
 
     composition = polymodal.load(arguments.model)
     has = composition.model.modalities
+    for modality in [modality for mix in arguments.mix or [] for modality in mix.split("+")]:
+        if modality not in has or modality not in {**OWN, **NAMED}:
+            parser.error(f"--mix: '{modality}' is nothing that this model takes and that is asked about here")
     rows = []
     for mix in arguments.mix or [mix for mix in MIXES if all(modality in has for modality in mix.split("+"))]:
         rng = random.Random(f"0 {mix}")

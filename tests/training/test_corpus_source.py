@@ -187,6 +187,20 @@ def test_what_is_joined_again_was_heard_before(recordings):
     assert any(len(set(text.split("Take"))) > 2 for text in some)  # and some was not
 
 
+def test_what_is_joined_alike_begins_as_what_stands_before_it(recordings, monkeypatch):
+    from polymodal import corpora as built
+
+    said = ("We try again.", "It is over.", "we Try harder.")
+    items = [item.model_copy(update={"text": text}) for item, text in zip(built.read("spoken"), said, strict=True)]
+    monkeypatch.setattr(built, "read", lambda name: items)
+    source = joined(most=2, alike=1.0)
+    heard = {i: {source.sample(i, random.Random(seed)).messages[1].parts[0].text for seed in range(20)} for i in (0, 1)}
+    assert heard[0] == {"We try again. We try again.", "We try again. we Try harder."}
+    assert heard[1] == {"It is over. It is over."}  # nothing else begins so
+    some = {joined(most=2, alike=0.5).sample(1, random.Random(seed)).messages[1].parts[0].text for seed in range(40)}
+    assert len(some) == 3
+
+
 def test_what_is_no_recording_is_not_joined(corpora):
     source = build_source("x", {"kind": "joined", "of": {"kind": "corpus", "corpus": "scenes"}})
     with pytest.raises(DataError, match="'joined'.*is not a question about one recording"):

@@ -19,6 +19,7 @@ from polymodal.training import dump
 from polymodal.training.loop import Losses, rate, train
 from polymodal.training.objectives import Loss
 from polymodal.training.stage import Stage, train_recipe
+from polymodal.training.state import write_model
 from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, state_of, train_until, weights
 
 
@@ -34,6 +35,20 @@ def test_loss_falls_when_it_learns_a_few_pictures_by_heart(tiny_recipe, data, tm
         for i, word in enumerate(["a cat", "the red fox", "a dog"]):
             answer = model.ask("what is this?", images=[str(data["pictures"].parent / f"{i}.png")])
             assert answer.text == word
+
+
+def test_a_weight_that_float16_cannot_hold_is_saved_as_it_is(tiny_recipe, tmp_path):
+    composition = Composition.from_recipe(tiny_recipe())
+    name, weight = next((n, p) for n, p in composition.model.named_parameters() if n.startswith("inputs.image.projector."))
+    with torch.no_grad():
+        weight.view(-1)[:2] = torch.tensor([1e5, 1 / 3])  # the first is beyond it, the second none of its numbers
+    write_model(composition, tmp_path / "model", {n for n, _ in composition.model.named_parameters()})
+    saved = dict(polymodal.load(tmp_path / "model").model.named_parameters())
+    assert torch.equal(saved[name].view(-1)[:2], torch.tensor([1e5, 1 / 3]))
+    assert all(torch.isfinite(parameter).all() for parameter in saved.values())
+    others = [p for n, p in saved.items() if n.startswith("inputs.") and ".projector." in n and n != name]
+    assert others
+    assert all(torch.equal(p, p.half().float()) for p in others)
 
 
 def test_projectors_alone_learn_through_a_frozen_backbone(tiny_recipe, data, tmp_path):

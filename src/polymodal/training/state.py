@@ -138,17 +138,24 @@ def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
     """The finished model: adapters, and what stands between encoders and backbone, are rounded to float16 where they were
-    `trained`, in memory as on disk, so that what was measured is what is shipped."""
+    `trained`, in memory as on disk, so that what was measured is what is shipped. A tensor that float16 cannot hold stays
+    as it is."""
     with torch.no_grad():
         for name, part in composition.model.parts.items():
             learned = any(parameter.startswith(f"{name}.") for parameter in trained)
             if learned and not isinstance(part, (Backbone, Encoder)):
                 for tensor in filter(Tensor.is_floating_point, part.state_dict().values()):
-                    tensor.copy_(tensor.half().to(tensor.dtype))
+                    _round(tensor)
         for name, weight in peft.weights(composition.model).items():
             if name in trained:
-                weight.copy_(weight.half().to(weight.dtype))
+                _round(weight)
     composition.save(folder, dtype=torch.float16)
+
+
+def _round(tensor: Tensor) -> None:
+    small = tensor.half().to(tensor.dtype)
+    if torch.isfinite(small).all():
+        tensor.copy_(small)
 
 
 def begin_from(folders: str | Mapping[str, str], model: MultimodalLM) -> None:

@@ -71,3 +71,9 @@ def test_a_map_in_another_unit_is_refused():
         make("map-grid", **{**DEPTH, "unit": "feet"})
     with pytest.raises(MediaError, match="it is not in celsius"):
         make("map-grid", **THERMAL).prepare(np.full((4, 4), -300, np.float32))
+
+
+@pytest.mark.parametrize("size", ["pixels", "cells", "width", "depth", "heads"])
+def test_a_size_of_nothing_is_refused(size):
+    with pytest.raises(RecipeError, match=f"option '{size}'"):
+        make("map-grid", **{**DEPTH, size: 0})

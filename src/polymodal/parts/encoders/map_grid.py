@@ -7,9 +7,10 @@ other cells': from a few thousand maps a network learns their order by heart, an
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,7 @@ from polymodal.parts.encoders.augment import measured_anew
 from polymodal.parts.encoders.shading import Shading
 from polymodal.parts.encoders.transformer import transformer
 
+Positive = Annotated[int, Field(ge=1)]
 PLAIN = 0.02  # of the range: shades that differ by more differ plainly
 
 
@@ -31,11 +33,11 @@ class MapGrid(Encoder):
         modality: Literal["depth", "thermal"],
         unit: str,
         range: tuple[float, float],
-        pixels: int = 96,
-        cells: int = 3,
-        width: int = 96,
-        depth: int = 2,
-        heads: int = 4,
+        pixels: Positive = 96,
+        cells: Positive = 3,
+        width: Positive = 96,
+        depth: Positive = 2,
+        heads: Positive = 4,
         augment: bool = False,
     ) -> None:
         super().__init__()

@@ -2,12 +2,14 @@
 
 Who learns from recordings of one sentence each stops after the first of several (docs/log.md, nano v1). Here the sounds of
 two or more samples become one, with a pause in between, and their answers one answer. Where the same is said again, what
-was written last is no guide to what comes next, and who does not keep the place repeats it for ever.
+was written last is no guide to what comes next, and who does not keep the place repeats it for ever. Where two begin
+alike, who goes by how they begin writes the first for both.
 """
 
 from __future__ import annotations
 
 import random
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -25,13 +27,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class JoinedSource:
     """2 to `most` samples of the source described by the recipe `of`, drawn at random, as one: a question about one
     recording and its answer. The question is the first one's; between recordings there are 0 to `pause` seconds of silence.
-    A share `again` of those after the first are drawn from those that were already heard. Raises `DataError` for a sample
-    that is anything else."""
+    A share `again` of those after the first are drawn from those that were already heard; of the others a share `alike`
+    from those whose answer begins with the same two words as the last. Raises `DataError` for a sample that is anything
+    else."""
 
-    def __init__(self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8, again: Share = 0.0) -> None:
+    def __init__(
+        self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8, again: Share = 0.0, alike: Share = 0.0
+    ) -> None:
         from polymodal.training.sources import build_source
 
-        self.inner, self.most, self.pause, self.again = build_source("joined.of", of), most, pause, again
+        self.inner, self.most, self.pause = build_source("joined.of", of), most, pause
+        self.again, self.alike = again, alike
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -43,8 +49,10 @@ class JoinedSource:
 
         chosen = [index]
         for _ in range(rng.randint(2, self.most) - 1):
-            heard = self.again and rng.random() < self.again  # without it nothing is drawn here
-            chosen.append(rng.choice(chosen) if heard else rng.randrange(len(self)))
+            heard = self.again and rng.random() < self.again  # without a share nothing is drawn for it
+            alike = not heard and self.alike and rng.random() < self.alike
+            among = chosen if heard else self._alike[self._begins[chosen[-1]]] if alike else range(len(self))
+            chosen.append(rng.choice(among))
         samples = [self.inner.sample(i, rng) for i in chosen]
         parts = [self._one(sample) for sample in samples]
         sounds = [load(parts[0][0])]
@@ -53,6 +61,20 @@ class JoinedSource:
         joined = Part("audio", media=(np.concatenate(sounds), RATE))
         answer = " ".join(answer for _, _, answer in parts)
         return Sample([user(joined, *parts[0][1]), assistant(answer)], f"{samples[0].name} and {len(samples) - 1} more")
+
+    @cached_property
+    def _begins(self) -> list[str]:
+        """How each sample's answer begins: its first two words."""
+        rng = random.Random(0)  # which question is asked does not matter
+        answers = (self._one(self.inner.sample(i, rng))[2] for i in range(len(self)))
+        return [" ".join(answer.lower().split()[:2]) for answer in answers]
+
+    @cached_property
+    def _alike(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for i, begin in enumerate(self._begins):
+            found.setdefault(begin, []).append(i)
+        return found
 
     @staticmethod
     def _one(sample: Sample) -> tuple[Part, list[Part], str]:
