@@ -79,7 +79,8 @@ def main() -> None:
     has = composition.model.modalities
     for modality in [modality for mix in arguments.mix or [] for modality in mix.split("+")]:
         if modality not in has or modality not in {**OWN, **NAMED}:
-            parser.error(f"--mix: '{modality}' is nothing that this model takes and that is asked about here")
+            known = ", ".join(name for name in has if name in {**OWN, **NAMED})
+            parser.error(f"--mix: '{modality}' is none of what is asked about here: {known}")
     rows = []
     for mix in arguments.mix or [mix for mix in MIXES if all(modality in has for modality in mix.split("+"))]:
         rng = random.Random(f"0 {mix}")

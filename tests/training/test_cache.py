@@ -15,6 +15,7 @@ from polymodal.content import Part, assistant, image, user
 from polymodal.errors import DataError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import MediaItem
+from polymodal.parts.encoders.efficientnet import EfficientNetLite
 from polymodal.training import cache as cache_module
 from polymodal.training.cache import FeatureCache, encoder_key
 from polymodal.training.data import Sample
@@ -195,6 +196,15 @@ def test_the_key_covers_weights_buffers_options_and_revision(tiny_recipe):
     encoder.revision += 1
     keys.add(encoder_key(encoder))
     assert len(keys) == 5
+
+
+def test_the_key_covers_the_revision_of_an_encoder_in_another(tiny_recipe, monkeypatch):
+    inner = {"kind": "efficientnet-lite", "features": "pyramid"}
+    part = {"encoder": {"kind": "frames", "of": inner}, "projector": {"kind": "linear"}}
+    encoder = Composition.from_recipe(tiny_recipe(video=part)).model.modalities["video"].encoder
+    before = encoder_key(encoder)
+    monkeypatch.setattr(EfficientNetLite, "revision", 2)
+    assert encoder_key(encoder) != before
 
 
 def test_training_with_a_cache_is_training_without_one_up_to_rounding(tiny_recipe, data, tmp_path):

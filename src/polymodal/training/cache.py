@@ -139,10 +139,11 @@ class CachedItems(dict[str, MediaItem]):
 
 
 def encoder_key(encoder: Encoder) -> str:
-    """Hex digest of an encoder's options, its revision and every weight."""
+    """Hex digest of an encoder's options, every weight, and the revisions of it and of the encoders in it."""
     digest = hashlib.sha256(json.dumps(encoder.options, sort_keys=True, default=str).encode())
-    if encoder.revision > 1:
-        digest.update(f"revision {encoder.revision}".encode())
+    for name, part in encoder.named_modules():
+        if isinstance(part, Encoder) and part.revision > 1:  # the first changes no key that caches have
+            digest.update(f"{name} revision {part.revision}".lstrip().encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)

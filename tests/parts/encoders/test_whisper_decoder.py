@@ -11,6 +11,7 @@ import torch
 from polymodal import assets, media
 from polymodal.errors import RecipeError
 from polymodal.evaluation.metrics import word_errors
+from polymodal.parts.encoders import whisper_decoder
 from polymodal.parts.encoders.whisper_decoder import WhisperDecoder
 from tests.conftest import WHISPER
 from tests.parts.encoders.contract import check_lengths_and_neighbours, check_options_rebuild, features, make
@@ -88,13 +89,33 @@ def test_a_time_stamp_before_the_end_ends_nothing_and_gets_no_feature():
     assert torch.allclose(kept[: len(said)], rows[said], atol=1e-4)
 
 
-def test_a_time_stamp_where_the_recording_is_over_ends_the_transcript():
-    (rows,) = features(random(first=5), [noise(0.5, 2)])
-    ids = written(random(first=5), rows)
-    mark = next(i for i in range(len(ids) - 1) if ids[i] not in ids[:i] and ids[i] >= 5)
-    (kept,) = features(cut_at({ids[mark]}, first=5), [noise(0.5, 2)])
-    assert torch.allclose(kept[: mark + 1], rows[: mark + 1], atol=1e-4)
-    assert torch.equal(kept[mark:], kept[mark].expand(len(kept) - mark, -1))
+@pytest.mark.parametrize(("second", "ends"), [(0.45, False), (0.55, True)])
+def test_a_time_stamp_ends_the_transcript_from_half_a_second_before_the_end(monkeypatch, second, ends):
+    (rows,) = features(random(first=7), [noise(1)])
+    ids = written(random(first=7), rows)
+    mark = next(i for i in range(1, len(ids) - 2) if ids[i] not in ids[:i] and ids[i] > 7)
+    monkeypatch.setattr(whisper_decoder, "STAMP", second / (ids[mark] - 7))
+    (kept,) = features(cut_at({ids[mark]}, first=7), [noise(1)])
+    assert torch.equal(kept[mark:], kept[mark].expand(len(kept) - mark, -1)) == ends
+
+
+def test_a_window_that_another_follows_is_read_to_its_end(monkeypatch):
+    """Its last half second is in no other window."""
+    monkeypatch.setattr(whisper_decoder, "SPAN", 1.0)
+    (rows,) = features(random(first=7), [noise(2)])
+    ids = written(random(first=7), rows)
+    for begin, ends in ((0, False), (8, True)):  # of windows of 8 positions
+        mark = next(i for i in range(begin + 1, begin + 6) if ids[i] not in ids[begin:i] and ids[i] > 7)
+        monkeypatch.setattr(whisper_decoder, "STAMP", 0.75 / (ids[mark] - 7))
+        (kept,) = features(cut_at({ids[mark]}, first=7), [noise(2)])
+        left = kept[mark : begin + 8]
+        assert torch.equal(left, left[:1].expand(len(left), -1)) == ends
+
+
+def test_marks_beside_longer_neighbours_give_the_same():
+    recordings = [noise(1, 3), noise(2.4, 5), noise(0.4, 2)]  # of one shape, with 8, 14 and 6 positions
+    encoder = cut_at(set(range(40, 50)) | {0, 2}, first=5)
+    check_lengths_and_neighbours(encoder, recordings)
 
 
 def test_what_a_random_one_needs_is_said():

@@ -22,15 +22,15 @@ from polymodal.parts.sources import pretrained
 RATE = 16000
 SILENCE, STEP, SPAN = 5.0, 2.5, 25.0  # seconds: silence at least, what lengths are rounded up to, audio in one window
 TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a second
-MARKS = 8  # time stamps that a window may have beside those tokens
+MARKS = 8  # more steps than those tokens, for the time stamps between them
 STAMP, TAIL = 0.02, 0.5  # seconds: from one time stamp to the next, and at the end of a recording, where nothing begins
 
 
 class WhisperDecoder(WhisperSpeech):
-    """Features: the decoder's last state for each word piece of its greedy transcript, and behind the last one the state
-    that ended it. 4 features a second and 4 more for each 25 s. `path` of a Whisper checkpoint and the `language` it is
-    told; or `config` (random), the `prompt` (token ids; the last is the first time stamp) and the `texts` of the
-    vocabulary (an empty one ends the transcript, unless it is a time stamp before the end).
+    """Features: the decoder's last state for each word piece of its greedy transcript, and behind them the state of the
+    mark that follows the last one, again and again. 4 features a second and 4 more for each 25 s. `path` of a Whisper
+    checkpoint and the `language` it is told; or `config` (random), the `prompt` (token ids; the last is the first time
+    stamp) and the `texts` of the vocabulary (an empty one ends the transcript, unless it is a time stamp before the end).
     With `moments`, what `whisper` makes of them stands first: two features of the sound itself."""
 
     revision = 2  # until the second, the first time stamp ended a transcript
@@ -95,8 +95,10 @@ class WhisperDecoder(WhisperSpeech):
 
     def _write(self, mels: Tensor, tokens: Tensor) -> Tensor:  # [B, windows, mels, F], [B, windows] -> [B, windows, n, De]
         heard = self._encode(mels.flatten(0, 1))
-        most, stamps = tokens.flatten()[:, None].to(heard.device), self.prompt[-1]
-        last = (most - TOKENS) / TOKENS - TAIL  # seconds behind which nothing begins
+        steps, stamps = int(tokens.max()), self.prompt[-1]
+        last = tokens / TOKENS - 1  # seconds of each window, up to 0.25 more than it has
+        last[:, -1] -= TAIL  # another window goes on where one ends
+        most, last = tokens.flatten()[:, None].to(heard.device), last.flatten()[:, None].to(heard.device)
         ids = torch.tensor(self.prompt, device=heard.device).expand(len(heard), -1)
         over = torch.zeros(len(heard), 1, dtype=torch.bool, device=heard.device)
         states: list[Tensor] = []
@@ -112,9 +114,10 @@ class WhisperDecoder(WhisperSpeech):
             said.append(~over & ~silent)
             marks.append(~over & silent)
             ended = silent & ((ids < stamps) | ((ids - stamps) * STAMP >= last))
-            over = over | ended | (len(states) >= most + MARKS)  # its own limit: no neighbour's
+            full = torch.cat(said, 1).sum(1, keepdim=True) >= most
+            over = over | ended | full | (len(states) >= most + MARKS)  # its own limits: no neighbour's
         written = zip(torch.stack(states, 1), torch.cat(said, 1), torch.cat(marks, 1), strict=True)
-        rows = [_words(*row, int(most.max())) for row in written]
+        rows = [_words(*row, steps) for row in written]
         return torch.stack(rows).unflatten(0, mels.shape[:2])
 
 

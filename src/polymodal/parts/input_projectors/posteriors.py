@@ -54,16 +54,22 @@ class Posteriors(InputProjector):
         tokens = best.tolist()
         wrote = [bool(self.writing.texts[token]) for token in tokens]
         free = len(tokens) - max((i + 1 for i, word in enumerate(wrote) if word), default=0)
-        rows: list[Tensor] = []
+        source: list[int] = []  # of each position, the one that it was
+        apart: list[tuple[int, list[int]]] = []  # where a token's pieces begin
         for i, token in enumerate(tokens):
             pieces = self._spell(token)
-            if wrote[i] and 1 < len(pieces) <= free + 1:
+            many = wrote[i] and 1 < len(pieces) <= free + 1
+            if many:
                 free -= len(pieces) - 1
-                words = self.vocabulary.embed(torch.tensor(pieces, device=said.device))
-                rows += said[i] + weight[i] * (words - words.mean(0))
-            else:
-                rows.append(said[i])
-        return torch.stack(rows[: len(said)]) if rows else said
+                apart.append((len(source), pieces))
+            source += [i] * (len(pieces) if many else 1)
+        if not apart:
+            return said
+        words = self.vocabulary.embed(torch.tensor([p for _, pieces in apart for p in pieces], device=said.device))
+        own = torch.cat([word - word.mean(0) for word in words.to(said.dtype).split([len(pieces) for _, pieces in apart])])
+        places = torch.tensor([at + n for at, pieces in apart for n in range(len(pieces))], device=said.device)
+        old = torch.tensor(source[: len(said)], device=said.device)
+        return said[old].index_add(0, places, weight[old][places, None] * own)
 
     def _words(self, ids: Tensor) -> Tensor:
         """[..] tokens of the encoder -> [.., D], each the mean of the pieces that the backbone spells it with."""

@@ -9,7 +9,6 @@ alike, who goes by how they begin writes the first for both.
 from __future__ import annotations
 
 import random
-from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -28,8 +27,8 @@ class JoinedSource:
     """2 to `most` samples of the source described by the recipe `of`, drawn at random, as one: a question about one
     recording and its answer. The question is the first one's; between recordings there are 0 to `pause` seconds of silence.
     A share `again` of those after the first are drawn from those that were already heard; of the others a share `alike`
-    from those whose answer begins with the same two words as the last. Raises `DataError` for a sample that is anything
-    else."""
+    from those whose answer begins with the same two words as the last, if there is another. Which do is found out once, at
+    the start, by one answer of each sample. Raises `DataError` for a sample that is anything else."""
 
     def __init__(
         self, of: dict[str, Any], most: Count = 3, pause: Seconds = 0.8, again: Share = 0.0, alike: Share = 0.0
@@ -38,6 +37,14 @@ class JoinedSource:
 
         self.inner, self.most, self.pause = build_source("joined.of", of), most, pause
         self.again, self.alike = again, alike
+        self.begins: list[str] = []
+        self.by_beginning: dict[str, list[int]] = {}
+        if alike:
+            rng = random.Random(0)
+            answers = [self._one(self.inner.sample(i, rng))[2] for i in range(len(self))]
+            self.begins = [" ".join(answer.lower().split()[:2]) for answer in answers]
+            for i, begin in enumerate(self.begins):
+                self.by_beginning.setdefault(begin, []).append(i)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -50,9 +57,7 @@ class JoinedSource:
         chosen = [index]
         for _ in range(rng.randint(2, self.most) - 1):
             heard = self.again and rng.random() < self.again  # without a share nothing is drawn for it
-            alike = not heard and self.alike and rng.random() < self.alike
-            among = chosen if heard else self._alike[self._begins[chosen[-1]]] if alike else range(len(self))
-            chosen.append(rng.choice(among))
+            chosen.append(rng.choice(chosen) if heard else self._other(chosen[-1], rng))
         samples = [self.inner.sample(i, rng) for i in chosen]
         parts = [self._one(sample) for sample in samples]
         sounds = [load(parts[0][0])]
@@ -62,19 +67,13 @@ class JoinedSource:
         answer = " ".join(answer for _, _, answer in parts)
         return Sample([user(joined, *parts[0][1]), assistant(answer)], f"{samples[0].name} and {len(samples) - 1} more")
 
-    @cached_property
-    def _begins(self) -> list[str]:
-        """How each sample's answer begins: its first two words."""
-        rng = random.Random(0)  # which question is asked does not matter
-        answers = (self._one(self.inner.sample(i, rng))[2] for i in range(len(self)))
-        return [" ".join(answer.lower().split()[:2]) for answer in answers]
-
-    @cached_property
-    def _alike(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
-        for i, begin in enumerate(self._begins):
-            found.setdefault(begin, []).append(i)
-        return found
+    def _other(self, last: int, rng: random.Random) -> int:
+        """A sample that stands behind the sample `last`."""
+        if self.alike and rng.random() < self.alike:
+            others = [i for i in self.by_beginning[self.begins[last]] if i != last]
+            if others:
+                return rng.choice(others)
+        return rng.randrange(len(self))
 
     @staticmethod
     def _one(sample: Sample) -> tuple[Part, list[Part], str]:
