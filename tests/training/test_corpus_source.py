@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from polymodal.content import MODALITIES
 from polymodal.corpora import QA, Item
@@ -21,15 +23,27 @@ COMMON = {"caption": "x", "concept": "x", "source": "tiny", "vendor": "v", "lice
 QUESTIONS = [QA(ask=f"question {n}?", answer=f"Answer {n}.", type="what") for n in range(4)]
 
 
+def png(width, height):
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
+def boxes(n):
+    """In a picture of 2n x n, where they stand in one of 224 x 224."""
+    found = {"cat": (0, 0, 120, 60), "sun": (150, 150, 224, 224)}
+    return [Box(name=k, xyxy=(a * n // 112, b * n // 224, c * n // 112, d * n // 224)) for k, (a, b, c, d) in found.items()]
+
+
 @pytest.fixture
 def corpora(tmp_path, monkeypatch):
     """The corpora `scenes` (two pictures, a text), `bare` (no questions), `boxed` (what stands where) and `voices`
     (questions 1 and 2, spoken twice)."""
 
-    def item(id, modality, split="train", **fields):
-        file = tmp_path / f"{id}.bin"
-        file.write_bytes(id.encode())
-        place = Place(str(file), 0, len(id))
+    def item(id, modality, split="train", content=None, **fields):
+        file, content = tmp_path / f"{id}.bin", content or id.encode()
+        file.write_bytes(content)
+        place = Place(str(file), 0, len(content))
         return Item(id=id, modality=modality, file=f"{id}.bin", split=split, place=place, **COMMON, **fields)
 
     found = {
@@ -39,9 +53,7 @@ def corpora(tmp_path, monkeypatch):
             item("typed", "text", questions=QUESTIONS[3:]),
         ],
         "bare": [item("silent", "image")],
-        "boxed": [
-            item("pair", "image", boxes=[Box(name="cat", xyxy=(0, 0, 120, 60)), Box(name="sun", xyxy=(150, 150, 224, 224))])
-        ],
+        "boxed": [item(f"wide-{n}", "image", content=png(2 * n, n), boxes=boxes(n)) for n in (56, 112)],
         "voices": [item(f"{v}{n}", "audio", text=f"question {n}?", voice=v) for n in (1, 2) for v in ("amy", "joe")]
         + [item("later", "audio", split="test", text="question 3?")],
     }
@@ -210,9 +222,9 @@ def test_what_is_no_recording_is_not_joined(corpora):
 
 def test_a_thing_is_named_once_in_the_cell_of_its_middle():
     boxes = [Box(name="nearest ring", xyxy=(0, 0, 100, 100)), Box(name="farthest mug", xyxy=(160, 100, 224, 224))]
-    assert middles(boxes, 3) == ["nearest ring", ".", ".", ".", ".", ".", ".", ".", "farthest mug"]
-    assert grid(boxes, 3).count("nearest ring") == 1  # by what the middle of a cell shows
-    assert grid(boxes, 3)[5] == "farthest mug"
+    assert middles(boxes, 3, (224, 224)) == ["nearest ring", ".", ".", ".", ".", ".", ".", ".", "farthest mug"]
+    assert grid(boxes, 3, (224, 224)).count("nearest ring") == 1  # by what the middle of a cell shows
+    assert grid(boxes, 3, (224, 224))[5] == "farthest mug"
 
 
 @pytest.fixture
@@ -290,7 +302,9 @@ def test_cells_say_what_stands_in_the_middle_of_each_part_of_a_picture(corpora):
     def cells(**more):
         templates = [{"ask": "", "answer": "{cells}"}]
         source = build_source("x", {"kind": "corpus", "corpus": "boxed", "templates": templates, **more})
-        return source.sample(0, random.Random(0)).messages[1].text.split("\n")
+        one, other = (source.sample(i, random.Random(0)).messages[1].text.split("\n") for i in range(2))
+        assert one == other  # boxes are in the picture's own pixels, however many it has
+        return one
 
     assert cells() == ["cat", "cat", ".", ".", ".", ".", ".", ".", "sun"]
     assert cells(cells=2) == ["cat", ".", ".", "sun"]

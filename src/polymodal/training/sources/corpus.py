@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from PIL import Image
 from pydantic import Field
 
 from polymodal.content import Part, assistant, user
 from polymodal.corpora.grammar import with_article
-from polymodal.corpora.items import SIDE, Box
+from polymodal.corpora.items import Box
 from polymodal.corpora.kinds import UNKNOWN, choices, kind
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.training.data import Sample
@@ -87,6 +89,10 @@ class CorpusSource:
         """(question, answer) of one wording of the recipe."""
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
+        if {"cells", "middles"} & set(template.names):
+            size = _size(item)
+            fields["cells"] = "\n".join(grid(item.boxes, self.cells, size))
+            fields["middles"] = "\n".join(middles(item.boxes, self.cells, size))
         if fields["choices"] is not None:
             fields["choices"] = choices(fields["kind"], rng)
         return [(template.ask.format_map(fields), template.answer.format_map(fields))]
@@ -101,25 +107,31 @@ class CorpusSource:
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
         fields |= {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
         if item.boxes:
-            fields |= {"cells": "\n".join(grid(item.boxes, self.cells))}
-            fields |= {"middles": "\n".join(middles(item.boxes, self.cells))}
+            fields |= {"cells": "", "middles": ""}  # there, and found out for the one that is asked about
         return fields
 
 
-def grid(boxes: Sequence[Box], cells: int) -> list[str]:
-    """What the middle of each of `cells` x `cells` parts of a picture of a corpus shows, row by row: the name of the box it
+def _size(item: Any) -> tuple[int, int]:
+    """Width and height of an item's picture or map, in the pixels of its boxes."""
+    with Image.open(io.BytesIO(item.read())) as picture:
+        return picture.size
+
+
+def grid(boxes: Sequence[Box], cells: int, size: tuple[int, int]) -> list[str]:
+    """What the middle of each of `cells` x `cells` parts of a picture of `size` shows, row by row: the name of the box it
     lies in, or a full stop."""
-    middle = [SIDE * (2 * i + 1) // (2 * cells) for i in range(cells)]
-    return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in middle for x in middle]
+    xs, ys = ([side * (2 * i + 1) // (2 * cells) for i in range(cells)] for side in size)
+    return [next((box.name for box in boxes if _holds(box, x, y)), ".") for y in ys for x in xs]
 
 
-def middles(boxes: Sequence[Box], cells: int) -> list[str]:
+def middles(boxes: Sequence[Box], cells: int, size: tuple[int, int]) -> list[str]:
     """The same of what has its own middle in each part: a thing is named once, wherever it is; of two in one part the
     later one is."""
     found = ["."] * cells**2
     for box in boxes:
         left, top, right, bottom = box.xyxy
-        column, row = (min(cells * (a + b) // (2 * SIDE), cells - 1) for a, b in ((left, right), (top, bottom)))
+        ends = zip((left + right, top + bottom), size, strict=True)
+        column, row = (min(cells * both // (2 * side), cells - 1) for both, side in ends)
         found[row * cells + column] = box.name
     return found
 
