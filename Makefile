@@ -43,12 +43,17 @@ weights: $(VENV)/.dev
 	@$(BIN)/polymodal assets fetch nano nano-corpus openclipart kgeography watch-motion basic-motions sound-font  # what the tests read
 
 corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
-	$(BIN)/polymodal corpus build nano-v1
+	$(BIN)/polymodal corpus build nano
 
 train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v1-pt.yaml
 	$(BIN)/polymodal train recipes/nano/v1-sft.yaml
 	$(BIN)/polymodal train recipes/nano/v1-repeat.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-senses.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-sounds.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-video.yaml
+	$(BIN)/polymodal train recipes/nano/v2-pt-maps.yaml
+	$(BIN)/polymodal train recipes/nano/v2-sft.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
