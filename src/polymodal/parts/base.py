@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import RecipeError, nearest
 
+Positive = Annotated[int, pydantic.Field(ge=1)]  # of an option: how many there are
 Inputs = dict[str, Tensor]  # what one media item becomes before its encoder; no batch dimension of its own
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, Positive
 from polymodal.parts.input_projectors.padding import pad
 
 LONGEST = 511  # tokens of a sentence that are read: BERT has 512 positions

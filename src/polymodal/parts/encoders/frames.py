@@ -8,10 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from polymodal.parts.base import Encoder, Features, Inputs
+from polymodal.parts.base import Encoder, Features, Inputs, Positive
 from polymodal.parts.encoders.pictures import image_encoder
-
-Positive = Annotated[int, Field(ge=1)]
 
 
 class Frames(Encoder):

@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, Inputs, run_by_shape
+from polymodal.parts.base import Features, Inputs, Positive, run_by_shape
 from polymodal.parts.encoders import towers
-from polymodal.parts.encoders.frames import Frames, Positive
+from polymodal.parts.encoders.frames import Frames
 from polymodal.parts.encoders.gmhra_network import GlobalRelation
 from polymodal.parts.encoders.vision import TransformersVision
 

@@ -7,19 +7,17 @@ other cells': from a few thousand maps a network learns their order by heart, an
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
+from polymodal.parts.base import Encoder, Features, Inputs, Positive, run_by_shape
 from polymodal.parts.encoders.augment import measured_anew
 from polymodal.parts.encoders.shading import Shading
 from polymodal.parts.encoders.transformer import transformer
 
-Positive = Annotated[int, Field(ge=1)]
 PLAIN = 0.02  # of the range: shades that differ by more differ plainly
 
 

@@ -5,17 +5,14 @@ that is the same everywhere, as Fuyu's token `|NEWLINE|` is; without rows, pictu
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 
 from polymodal.errors import MediaError
-from polymodal.parts.base import Encoder, Features, Inputs
-
-Positive = Annotated[int, Field(ge=1)]
+from polymodal.parts.base import Encoder, Features, Inputs, Positive
 
 
 class Patches(Encoder):

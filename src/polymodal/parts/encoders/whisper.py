@@ -10,17 +10,14 @@ recording names an instrument that its transcript leaves out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Encoder, Features, Inputs, run_by_shape
+from polymodal.parts.base import Encoder, Features, Inputs, Positive, run_by_shape
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
-
-Positive = Annotated[int, Field(ge=1)]
 
 
 class WhisperSpeech(Encoder):

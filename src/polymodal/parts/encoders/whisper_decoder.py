@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from polymodal.errors import RecipeError, nearest
-from polymodal.parts.base import Features, Inputs, Writing, run_by_shape
-from polymodal.parts.encoders.whisper import Positive, WhisperSpeech
+from polymodal.parts.base import Features, Inputs, Positive, Writing, run_by_shape
+from polymodal.parts.encoders.whisper import WhisperSpeech
 from polymodal.parts.sources import pretrained
 
 RATE = 16000
 SILENCE, STEP, SPAN = 5.0, 2.5, 25.0  # seconds: silence at least, what lengths are rounded up to, audio in one window
 TOKENS = 4  # positions a second, and as many more: fast speech has six tokens a second
+SAID, MARK, OVER = range(3)
 MARKS = 8  # more steps than those tokens, for the time stamps between them
 STAMP, TAIL = 0.02, 0.5  # seconds: from one time stamp to the next, and at the end of a recording, where nothing begins
 
@@ -101,9 +102,9 @@ class WhisperDecoder(WhisperSpeech):
         most, last = tokens.flatten()[:, None].to(heard.device), last.flatten()[:, None].to(heard.device)
         ids = torch.tensor(self.prompt, device=heard.device).expand(len(heard), -1)
         over = torch.zeros(len(heard), 1, dtype=torch.bool, device=heard.device)
+        count = torch.zeros_like(over, dtype=torch.long)
         states: list[Tensor] = []
-        said: list[Tensor] = []
-        marks: list[Tensor] = []
+        kinds: list[Tensor] = []  # of each state: SAID, MARK, or OVER
         cache = None
         while not over.all():
             out = self.decoder(input_ids=ids, encoder_hidden_states=heard, past_key_values=cache, use_cache=True)
@@ -111,26 +112,21 @@ class WhisperDecoder(WhisperSpeech):
             ids = self.logits(state).argmax(-1, keepdim=True)
             silent = self.silent[ids]
             states.append(state)
-            said.append(~over & ~silent)
-            marks.append(~over & silent)
+            kinds.append(torch.where(over, OVER, torch.where(silent, MARK, SAID)))
+            count = count + (kinds[-1] == SAID)
             ended = silent & ((ids < stamps) | ((ids - stamps) * STAMP >= last))
-            full = torch.cat(said, 1).sum(1, keepdim=True) >= most
-            over = over | ended | full | (len(states) >= most + MARKS)  # its own limits: no neighbour's
-        written = zip(torch.stack(states, 1), torch.cat(said, 1), torch.cat(marks, 1), strict=True)
-        rows = [_words(*row, steps) for row in written]
+            over = over | ended | (count == most) | (len(states) == most + MARKS)  # its own limits: no neighbour's
+        rows = [_words(*row, steps) for row in zip(torch.stack(states, 1), torch.cat(kinds, 1), strict=True)]
         return torch.stack(rows).unflatten(0, mels.shape[:2])
 
 
-def _words(states: Tensor, said: Tensor, marks: Tensor, steps: int) -> Tensor:
+def _words(states: Tensor, kinds: Tensor, steps: int) -> Tensor:
     """Of the states [S, De] of a transcript those that say something, and the mark behind the last of them until there are
     `steps`; of one that came to its limit without, an earlier mark."""
-    words, ends = said.nonzero()[:steps, 0], marks.nonzero()[:, 0]
-    if len(ends):
-        behind = ends[ends > words[-1]] if len(words) else ends
-        end = behind[0] if len(behind) else ends[-1]
-    else:
-        end = words[-1]
-    return states[torch.cat((words, end.expand(steps - len(words))))]
+    words, marks = ((kinds == kind).nonzero()[:, 0] for kind in (SAID, MARK))
+    behind = marks[marks > words[-1]] if len(words) else marks
+    fill = torch.cat((behind[:1], marks[-1:], words[-1:]))[:1]
+    return states[torch.cat((words, fill.expand(steps - len(words))))]
 
 
 def _tokens(samples: int) -> int:

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from polymodal.errors import RecipeError
 from polymodal.parts.backbones import Backbone
+from polymodal.parts.base import Positive
 from polymodal.parts.fusion.attention import Attention, Media
-from polymodal.parts.input_projectors.mlp import Positive
 
 
 class GatedCrossAttention(Attention):

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.parts.base import Features, InputProjector, run_by_shape
+from polymodal.parts.base import Features, InputProjector, Positive, run_by_shape
 from polymodal.parts.input_projectors.grid import side
 from polymodal.parts.input_projectors.ldp import ChannelNorm
-from polymodal.parts.input_projectors.mlp import Positive
 
 
 class CAbstractor(InputProjector):

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.padding import pad
 
 LONGEST = 512  # positions that a BERT has: of more, each so many are read by themselves

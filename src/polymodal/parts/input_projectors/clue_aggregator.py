@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing
-from polymodal.parts.input_projectors.mlp import Positive, Share
+from polymodal.parts.base import Features, InputProjector, Positive, Vocabulary, Writing
+from polymodal.parts.input_projectors.mlp import Share
 from polymodal.parts.input_projectors.q_former import QFormer
 from polymodal.parts.input_projectors.questions import asked
 

@@ -14,10 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from polymodal.parts.base import Features, InputProjector
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.standardize import Standardize
 
-Positive = Annotated[int, Field(ge=1)]
 Above = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 

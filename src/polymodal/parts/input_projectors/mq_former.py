@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, Positive
 from polymodal.parts.input_projectors.padding import pad
 from polymodal.parts.input_projectors.q_former import QFormer
 

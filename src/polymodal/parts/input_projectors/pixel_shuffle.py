@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from polymodal.parts.base import Features, InputProjector
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.grid import grid, side
-from polymodal.parts.input_projectors.mlp import MLP, Positive
+from polymodal.parts.input_projectors.mlp import MLP
 
 
 class PixelShuffle(InputProjector):

@@ -11,8 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import FILLER, Features, InputProjector, Vocabulary, Writing
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import FILLER, Features, InputProjector, Positive, Vocabulary, Writing
 
 
 class Posteriors(InputProjector):

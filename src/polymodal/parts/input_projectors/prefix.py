@@ -7,8 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.standardize import Standardize
 
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.padding import pad
 from polymodal.parts.input_projectors.questions import Questions
 

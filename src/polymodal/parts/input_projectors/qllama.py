@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.padding import pad
 
 

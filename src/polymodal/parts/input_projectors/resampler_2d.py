@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, run_by_shape
+from polymodal.parts.base import Features, InputProjector, Positive, run_by_shape
 from polymodal.parts.input_projectors.grid import side
-from polymodal.parts.input_projectors.mlp import Positive
 
 
 class Resampler2D(InputProjector):

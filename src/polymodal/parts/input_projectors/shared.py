@@ -9,8 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing, build
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive, Vocabulary, Writing, build
 
 
 class SharedProjector(nn.Module):

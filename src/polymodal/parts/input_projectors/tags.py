@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, Vocabulary, Writing
+from polymodal.parts.base import Features, InputProjector, Positive, Vocabulary, Writing
 from polymodal.parts.input_projectors.classifiers import Cosine, Discriminant, Frozen, Ordered
-from polymodal.parts.input_projectors.mlp import Above, Positive
+from polymodal.parts.input_projectors.mlp import Above
 from polymodal.parts.sources import locate, read_lines
 
 

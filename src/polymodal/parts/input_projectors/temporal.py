@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive
 from polymodal.parts.input_projectors.prefix import Prefix
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector
-from polymodal.parts.input_projectors.mlp import MLP, Positive
+from polymodal.parts.base import Features, InputProjector, Positive
+from polymodal.parts.input_projectors.mlp import MLP
 from polymodal.parts.input_projectors.padding import pad
 
 

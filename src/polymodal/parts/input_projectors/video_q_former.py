@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts.base import Features, InputProjector, build
-from polymodal.parts.input_projectors.mlp import Positive
+from polymodal.parts.base import Features, InputProjector, Positive, build
 from polymodal.parts.input_projectors.q_former import QFormer
 
 

@@ -71,8 +71,8 @@ class CorpusSource:
 
     def sample(self, index: int, rng: random.Random) -> Sample:
         item = self.items[index]
-        asked = self._worded(item, rng) if self.templates is not None else self._own(item, rng)
         shown = [] if item.modality == "text" else [media_of(item)]
+        asked = self._worded(item, shown, rng) if self.templates is not None else self._own(item, rng)
         messages = []
         for question, answer in asked:
             messages += [user(*shown, question) if question else user(*shown), assistant(answer)]
@@ -85,12 +85,12 @@ class CorpusSource:
         chosen = sorted(rng.sample(range(size), min(self.turns, size)))
         return [(item.questions[i].ask, item.questions[i].answer) for i in chosen]
 
-    def _worded(self, item: Any, rng: random.Random) -> list[tuple[str, str]]:
+    def _worded(self, item: Any, shown: list[Part], rng: random.Random) -> list[tuple[str, str]]:
         """(question, answer) of one wording of the recipe."""
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
         if {"cells", "middles"} & set(template.names):
-            size = _size(item)
+            size = _size(shown[0])
             fields["cells"] = "\n".join(grid(item.boxes, self.cells, size))
             fields["middles"] = "\n".join(middles(item.boxes, self.cells, size))
         if fields["choices"] is not None:
@@ -111,9 +111,9 @@ class CorpusSource:
         return fields
 
 
-def _size(item: Any) -> tuple[int, int]:
-    """Width and height of an item's picture or map, in the pixels of its boxes."""
-    with Image.open(io.BytesIO(item.read())) as picture:
+def _size(part: Part) -> tuple[int, int]:
+    """Width and height of a picture or map in a file's bytes."""
+    with Image.open(io.BytesIO(part.media)) as picture:
         return picture.size
 
 

@@ -37,14 +37,14 @@ class JoinedSource:
 
         self.inner, self.most, self.pause = build_source("joined.of", of), most, pause
         self.again, self.alike = again, alike
-        self.begins: list[str] = []
-        self.by_beginning: dict[str, list[int]] = {}
+        self.kin: list[list[int]] = []  # of each sample those that begin as it does
         if alike:
             rng = random.Random(0)
-            answers = [self._one(self.inner.sample(i, rng))[2] for i in range(len(self))]
-            self.begins = [" ".join(answer.lower().split()[:2]) for answer in answers]
-            for i, begin in enumerate(self.begins):
-                self.by_beginning.setdefault(begin, []).append(i)
+            found: dict[tuple[str, ...], list[int]] = {}
+            for i in range(len(self)):
+                words = self._one(self.inner.sample(i, rng))[2].lower().split()
+                self.kin.append(found.setdefault(tuple(words[:2]), []))
+                self.kin[i].append(i)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -70,7 +70,7 @@ class JoinedSource:
     def _other(self, last: int, rng: random.Random) -> int:
         """A sample that stands behind the sample `last`."""
         if self.alike and rng.random() < self.alike:
-            others = [i for i in self.by_beginning[self.begins[last]] if i != last]
+            others = [i for i in self.kin[last] if i != last]
             if others:
                 return rng.choice(others)
         return rng.randrange(len(self))
