@@ -1,4 +1,5 @@
 """The contracts of the parts. Decides what an encoder, an input projector and a fusion promise, and how a recipe names one.
+What output projectors and generators promise is in `parts.output`.
 
 Shapes: `M` media items, `N` features of one item, `De` encoder width, `D` backbone width.
 
