@@ -123,7 +123,8 @@ def losses_agree(folder: Path, composition: Any, rows: int = 4) -> float:
 
     from polymodal.content import from_json
     from polymodal.model.sequence import collate as collate_examples
-    from polymodal.training.objectives import Step, lm
+    from polymodal.training.objectives import lm
+    from polymodal.training.step import Step
 
     values = composition.model.modalities["image"].projector.state_dict().values()
     initial = dict(zip(("0.weight", "0.bias", "2.weight", "2.bias"), map(torch.clone, values), strict=True))

@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
+from polymodal.model.composing import compose
 from polymodal.model.config import read_yaml
 from polymodal.model.generation import Sampling
-from polymodal.model.modeling import compose
 from polymodal.parts import peft
 from polymodal.training.loop import train
 from polymodal.training.stage import adapt, select, train_recipe

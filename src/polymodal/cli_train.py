@@ -21,8 +21,8 @@ from rich.text import Text
 
 from polymodal.cli_assets import fetch_bar
 from polymodal.errors import RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.config import read_yaml
-from polymodal.model.modeling import compose
 from polymodal.training import distributed, plots
 from polymodal.training.cache import FeatureCache
 from polymodal.training.filling import fill, forecast

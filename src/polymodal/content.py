@@ -21,6 +21,7 @@ from polymodal.media import gate
 
 MODALITIES = ("image", "audio", "video", "points", "imu", "depth", "thermal", "segmentation")
 PART_TYPES = ("text", *MODALITIES)
+MADE = ("caption", "output", "failed")  # fields of media that the assistant makes
 ROLES = ("system", "user", "assistant", "document")
 
 _LEARNED = ("assistant", "document")  # roles whose text is supervised unless `train` says otherwise
@@ -32,19 +33,37 @@ _OPENAI = {"image_url": "image", "audio_url": "audio", "video_url": "video"}
 @dataclass(frozen=True)
 class Part:
     """One piece of a message. `text` for a text part, `media` for every other: a path, raw `bytes`, a data URI, a
-    `PIL.Image.Image`, or an array (audio and imu: `(samples, rate)`, video: `(frames, rate)`)."""
+    `PIL.Image.Image`, or an array (audio and imu: `(samples, rate)`, video: `(frames, rate)`).
+
+    Of media that the assistant makes: `caption`, what it shows or says, which a model can learn from without the media;
+    `output`, which of the model's outputs makes it (only needed where several make this type); `failed`, why it could not
+    be made."""
 
     type: str
     text: str | None = None
     media: Any = None
+    caption: str | None = None
+    output: str | None = None
+    failed: str | None = None
 
     def __post_init__(self) -> None:
         if self.type not in PART_TYPES:
             raise ContentError(f"part type '{self.type}' is not known{nearest(self.type, PART_TYPES)}")
         if (self.type == "text") != isinstance(self.text, str):
             raise ContentError(f"a '{self.type}' part needs {'a string in text' if self.type == 'text' else 'no text'}")
-        if (self.type == "text") != (self.media is None):
-            raise ContentError(f"a '{self.type}' part {'takes no' if self.type == 'text' else 'needs'} media")
+        told = self.made
+        for name, value in told.items():
+            if self.type == "text" or not isinstance(value, str):
+                raise ContentError(f"field '{name}' of a '{self.type}' part must be a string, and only media have one")
+        if self.media is not None and self.type == "text":
+            raise ContentError("a 'text' part takes no media")
+        if self.media is None and self.type != "text" and not told.keys() & {"caption", "failed"}:
+            raise ContentError(f"a '{self.type}' part needs media")
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What is said of media that the assistant makes, by the names of the fields."""
+        return {name: value for name in MADE if (value := getattr(self, name)) is not None}
 
     @classmethod
     def from_json(cls, item: Any) -> Part:
@@ -57,16 +76,17 @@ class Part:
         kind = item["type"]
         if kind == "text":
             return cls("text", text=_field(item, "text", str))
+        made = {name: item[name] for name in MADE if item.get(name) is not None}
         if kind == "input_audio":
             data = _field(_field(item, "input_audio", Mapping), "data", str, "input_audio.")
-            return cls("audio", media=_payload(f"data:;base64,{data}", "input_audio.data"))
+            return cls("audio", media=_payload(f"data:;base64,{data}", "input_audio.data"), **made)
         if kind in _OPENAI:
             url = _field(_field(item, kind, Mapping), "url", str, f"{kind}.")
-            return cls(_OPENAI[kind], media=_payload(url, f"{kind}.url"))
+            return cls(_OPENAI[kind], media=_payload(url, f"{kind}.url"), **made)
         if kind in MODALITIES:
-            if item.get(kind) is None:
+            if item.get(kind) is None and not made.keys() & {"caption", "failed"}:
                 raise ContentError(f"field '{kind}' is missing{_near(kind, item)}")
-            return cls(kind, media=_payload(item[kind], kind))
+            return cls(kind, media=_payload(item.get(kind), kind), **made)
         known = ("text", "input_audio", *_OPENAI, *MODALITIES)
         raise ContentError(f"part type '{kind}' is not known{nearest(kind, known)}")
 
@@ -85,15 +105,17 @@ class Part:
         Raises `ContentError` for media without a JSON form and `MediaError` for decoded media over the limits."""
         if self.type == "text":
             return {"type": "text", "text": self.text}
+        if self.media is None:
+            return {"type": self.type, **self.made}
         url = media = _portable(self.media, self.type)
         if isinstance(media, bytes):
             payload, kind = base64.b64encode(media).decode(), gate.sniff(media)
             if self.type == "audio":
-                return {"type": "input_audio", "input_audio": {"data": payload, "format": kind}}
+                return {"type": "input_audio", "input_audio": {"data": payload, "format": kind}, **self.made}
             url = f"data:{gate.MIME.get(kind, 'application/octet-stream')};base64,{payload}"
         if f"{self.type}_url" in _OPENAI:
-            return {"type": f"{self.type}_url", f"{self.type}_url": {"url": url}}
-        return {"type": self.type, self.type: url}
+            return {"type": f"{self.type}_url", f"{self.type}_url": {"url": url}, **self.made}
+        return {"type": self.type, self.type: url, **self.made}
 
 
 @dataclass(frozen=True)

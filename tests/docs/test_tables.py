@@ -24,9 +24,9 @@ from polymodal.assets import catalog
 from polymodal.content import Part
 from polymodal.media.gate import Limits
 from polymodal.model.chat_format import FORMATS
+from polymodal.model.composing import BACKBONES
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
-from polymodal.model.modeling import BACKBONES
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS

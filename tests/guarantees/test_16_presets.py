@@ -17,8 +17,8 @@ from tests.training import runs
 from polymodal import presets
 from polymodal.content import Part
 from polymodal.corpora.moving_emoji import mp4
+from polymodal.model.composing import compose
 from polymodal.model.generation import Sampling
-from polymodal.model.modeling import compose
 from polymodal.parts import peft, tiny
 from polymodal.presets import composing
 from polymodal.training.loop import train

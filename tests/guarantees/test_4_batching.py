@@ -10,8 +10,9 @@ from polymodal.content import assistant, user
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
 from polymodal.training.loop import Losses, train
-from polymodal.training.objectives import COUNTS, OBJECTIVES, Step, Whole
+from polymodal.training.objectives import OBJECTIVES
 from polymodal.training.stage import select, train_recipe
+from polymodal.training.step import COUNTS, Step, Whole
 
 ANSWERS = ["a cat", "red", "the quick brown fox jumps over a lazy dog", "a", "the blue mat", "hello world", "is it?", "dog"]
 

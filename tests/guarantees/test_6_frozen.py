@@ -12,8 +12,8 @@ from tests.training.runs import differing, raw_recipe, recipe, stage, weights, w
 
 from polymodal.content import assistant, image, user
 from polymodal.errors import RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
-from polymodal.model.modeling import compose
 from polymodal.model.sequence import collate
 from polymodal.parts import peft
 from polymodal.training import loop

@@ -14,8 +14,8 @@ from polymodal import assets, cli
 from polymodal.content import image as media
 from polymodal.content import user
 from polymodal.evaluation.choice import likelihoods
+from polymodal.model.composing import BACKBONES
 from polymodal.model.composition import Composition
-from polymodal.model.modeling import BACKBONES
 from polymodal.parts import survey, tiny
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import build

@@ -12,7 +12,8 @@ import yaml
 
 import polymodal
 from polymodal.errors import RecipeError
-from polymodal.model.modeling import MultimodalLM, compose
+from polymodal.model.composing import compose
+from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft
 from polymodal.parts.tiny import FAMILIES
 from polymodal.training import loop

@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from polymodal.errors import RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.config import model_recipe
-from polymodal.model.modeling import MultimodalLM, compose
+from polymodal.model.modeling import MultimodalLM
 from polymodal.training.distributed import Processes
 
 WIDTH = 24

@@ -12,14 +12,14 @@ import torch
 import polymodal
 from polymodal.content import assistant, user
 from polymodal.errors import CheckpointError, DataError, RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
-from polymodal.model.modeling import compose
 from polymodal.model.sequence import collate
 from polymodal.training import dump
 from polymodal.training.loop import Losses, rate, train
-from polymodal.training.objectives import Loss
 from polymodal.training.stage import Stage, train_recipe
 from polymodal.training.state import write_model
+from polymodal.training.step import Loss
 from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, state_of, train_until, weights
 
 

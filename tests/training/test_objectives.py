@@ -14,7 +14,8 @@ from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
 from polymodal.parts.base import Features
 from polymodal.training import objectives
-from polymodal.training.objectives import BLANK, FILLER, Step, Whole, align, ctc, lm, nearness, objective, tags, words
+from polymodal.training.objectives import BLANK, FILLER, align, ctc, lm, nearness, objective, tags, words
+from polymodal.training.step import Step, Whole
 from tests.conftest import T5, picture, sound
 
 

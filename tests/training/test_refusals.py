@@ -10,7 +10,7 @@ import torch
 
 from polymodal.errors import DataError, PolymodalError, RecipeError
 from polymodal.training.loop import train
-from polymodal.training.objectives import Loss
+from polymodal.training.step import Loss
 from tests.training.runs import Stopped, differing, recipe, rows_of, stage, state_of, train_until, weights
 
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from polymodal.errors import RecipeError
-from polymodal.model.modeling import compose
+from polymodal.model.composing import compose
 from polymodal.training.stage import Stage, decaying, select, train_recipe
 from tests.training.runs import raw_recipe, stage
 

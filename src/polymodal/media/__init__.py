@@ -84,6 +84,8 @@ def _digest(*fields: bytes) -> str:
 def _fields(part: Part, limits: Limits) -> tuple[bytes, ...]:
     if part.text is not None:
         return b"text", part.text.encode("utf-8", "surrogatepass")
+    if part.media is None:  # known by its caption alone
+        return b"made", *(f"{name}={value}".encode() for name, value in part.made.items())
     return _media_fields(part.media, part.type, limits)
 
 

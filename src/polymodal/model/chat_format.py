@@ -52,6 +52,7 @@ class Piece:
     text: str = ""
     part: Part | None = None  # the part it came from; None for the template's own text
     supervised: bool = False
+    made: bool = False  # media that the assistant makes, or that a document says is made
 
 
 class ChatFormat:
@@ -90,7 +91,8 @@ class ChatFormat:
                 break
             on = message.supervised
             out.append(Piece(rendered[start : match.start()], supervised=on))
-            out += self._content(parts[k], trim=(not match[1], not match[3]), supervised=on)
+            made = message.role == "assistant"
+            out += self._content(parts[k], trim=(not match[1], not match[3]), supervised=on, made=made)
             at = match.end()
             if message.role == "assistant":
                 limit = found[k + 1].start() if k + 1 < len(found) else len(rendered)
@@ -120,7 +122,7 @@ class ChatFormat:
         found = {match[0] for text in closing for match in self.special.finditer(text)}
         return found | {self.tokenizer.eos_token}
 
-    def _content(self, parts: list[Part], trim: tuple[bool, bool], supervised: bool) -> list[Piece]:
+    def _content(self, parts: list[Part], trim: tuple[bool, bool], supervised: bool, made: bool = False) -> list[Piece]:
         pieces = []
         for i, part in enumerate(parts):
             text = part.text or ""
@@ -128,7 +130,7 @@ class ChatFormat:
                 text = text.lstrip()
             if trim[1] and i == len(parts) - 1:
                 text = text.rstrip()
-            pieces.append(Piece(text, part, supervised))
+            pieces.append(Piece(text, part, supervised, part.type != "text" and (made or part.output is not None)))
         return pieces
 
     def _render(self, messages: Sequence[Message], parts: list[list[Part]], prompt: bool = False) -> str:

@@ -3,6 +3,7 @@
     polymodal.json                 format, recipe, and for each part where its weights are
     backbone/                      a transformers folder with its tokenizer
     inputs.image.encoder.safetensors, inputs.image.projector.safetensors, ...
+    outputs.image.tokens.safetensors, outputs.image.projector.safetensors, outputs.image.generator.safetensors, ...
     backbone.peft.safetensors ...  the adapters attached to a part; the part itself is stored, or linked, without them
 
 A part that still holds exactly the weights of its source may be *linked*: the folder names the source and what
@@ -23,13 +24,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from polymodal.errors import CheckpointError
+from polymodal.errors import AssetError, CheckpointError
+from polymodal.model.composing import BACKBONES, compose
 from polymodal.model.config import ModelRecipe, validate
-from polymodal.model.modeling import BACKBONES, MultimodalLM, compose
+from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft, sources
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Encoder, build
 from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.generators import GENERATORS
+from polymodal.parts.output import Generator
 
 FORMAT = 1
 MANIFEST = "polymodal.json"
@@ -64,7 +68,10 @@ def save(
             manifest["parts"][name] = {"file": f"{name}.safetensors"}
         with peft.detached(model, merge):
             for name, part, options in _parts(model, recipe):
-                manifest["parts"][name] = _save_part(name, part, options, staging, link, dtype)
+                if part is None:
+                    raise CheckpointError(f"{name} is not here, so the model cannot be saved: {_why(model, name)}")
+                if not isinstance(part, Generator) or part.state_dict():
+                    manifest["parts"][name] = _save_part(name, part, options, staging, link, dtype)
         manifest["recipe"] = recipe.model_dump()
         (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         _swap(staging, folder)
@@ -83,17 +90,17 @@ def _save_part(
         part.tokenizer.save_pretrained(staging / "backbone")
         _replace(options, {"path": "backbone", **part.options})
         return {"folder": "backbone"}
-    encodes = isinstance(part, Encoder)
-    _write_tensors(staging / f"{name}.safetensors", part.state_dict(), None if encodes else dtype)
-    if encodes:
+    _write_tensors(staging / f"{name}.safetensors", part.state_dict(), None if isinstance(part, Encoder) else dtype)
+    if isinstance(part, Encoder | Generator):
         _replace(options, getattr(part, "options", {}))
     else:  # what a projector read from elsewhere, such as the names of tags, goes with it
         _update(options, getattr(part, "options", {}))
     return {"file": f"{name}.safetensors"}
 
 
-def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
-    """The model of a checkpoint folder, its recipe, and how it was made.
+def load(folder: Path, lenient: bool = False) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
+    """The model of a checkpoint folder, its recipe, and how it was made. `lenient`: a generator that is linked and not
+    here is done without.
 
     Raises `CheckpointError` naming the file or tensor that is wrong, or `AssetError` with the command that fetches a
     linked part.
@@ -103,20 +110,27 @@ def load(folder: Path) -> tuple[MultimodalLM, ModelRecipe, dict[str, Any]]:
     own: dict[str, Path] = {}
     for name, _, options in _parts(None, recipe):
         where = manifest["parts"].get(name)
+        if where is None and name.endswith(".generator"):  # one without weights
+            continue
         if not isinstance(where, dict):
             raise CheckpointError(f"{folder / MANIFEST}: there is no entry for the part '{name}'")
         if "source" in where:
             options["path"] = where["source"]
-            sources.check(where["source"], where["sha256"], name)
+            try:
+                sources.check(where["source"], where["sha256"], name)
+            except AssetError:
+                if not (lenient and name.endswith(".generator")):
+                    raise
         elif "folder" in where:
             options["path"] = str((folder / where["folder"]).resolve())
         else:
             own[name] = folder / where["file"]
-    model = compose(recipe)
+    model = compose(recipe, lenient)
     parts = {name: part for name, part, _ in _parts(model, recipe)}
     with peft.detached(model):
         for name, file in own.items():
-            sources.read_tensors(file, parts[name])
+            if parts[name] is not None:  # the projector of a generator that is done without
+                sources.read_tensors(file, parts[name])
     for name, tensors in _adapters(model, recipe).items():
         where = manifest["parts"].get(name)
         if not isinstance(where, dict) or "file" not in where:
@@ -134,6 +148,16 @@ def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[st
         for key in ("encoder", "projector", "fusion"):
             if key != "fusion" or part.fusion["kind"] != "placement":
                 yield f"inputs.{name}.{key}", model and getattr(model.modalities[name], key), getattr(part, key)
+    for name, output in recipe.outputs.items():
+        design = model and model.designs[name]
+        yield f"outputs.{name}.tokens", design and design.tokens, {}
+        if output.span.kind in ("signals", "latents"):
+            yield f"outputs.{name}.projector", design and design.projector, output.projector or {}
+        yield f"outputs.{name}.generator", design and design.generator, output.generator
+
+
+def _why(model: MultimodalLM, name: str) -> str:
+    return model.designs[name.split(".")[1]].missing
 
 
 def _adapters(model: MultimodalLM, recipe: ModelRecipe) -> dict[str, dict[str, Any]]:
@@ -147,7 +171,7 @@ def _is_source(name: str, part: nn.Module, options: dict[str, Any]) -> bool:
     path = options.get("path")
     if not isinstance(path, str) or Path(path).exists():
         return False
-    table = BACKBONES if name == "backbone" else ENCODERS
+    table = BACKBONES if name == "backbone" else GENERATORS if isinstance(part, Generator) else ENCODERS
     source = build(name, table, {"kind": "transformers", **options} if name == "backbone" else options).state_dict()
     return all(torch.equal(tensor, source[key]) for key, tensor in part.state_dict().items())
 

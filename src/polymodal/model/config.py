@@ -6,6 +6,11 @@
         image:
           encoder: {kind: efficientnet-lite, path: asset:efficientnet-lite0}
           projector: {kind: mlp}
+      outputs:
+        image:
+          span: {kind: signals, tokens: 8}
+          projector: {kind: transformer}
+          generator: {kind: diffusion, path: some/diffusers-checkpoint}
 
 Each part is `{"kind": NAME or DOTTED.PATH, **options}`; its options are its constructor's arguments, so there is no second
 list of them to keep in step. Relative folders in a recipe are relative to the recipe, those in an override to where it was
@@ -16,22 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from polymodal.content import MODALITIES
 from polymodal.errors import RecipeError, nearest
+from polymodal.model.grammar import Body
+from polymodal.model.strict import Strict
 from polymodal.parts.peft import Adapter
 
 PartRecipe = dict[str, Any]
-
-
-class Strict(BaseModel):
-    """Unknown keys are errors everywhere in a recipe."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class InputRecipe(Strict):
@@ -45,6 +46,28 @@ class InputRecipe(Strict):
     after: str = "\n"
 
 
+class Tap(Strict):
+    """Which states of the backbone a span is made of: of the layer numbered `layer` (absent, the last states of all), `at`
+    the positions of its body or those `predicting` them, with the embeddings that stand there added or not."""
+
+    layer: int | None = None
+    where: Literal["at", "predicting"] = "at"
+    add_inputs: bool = False
+
+
+class OutputRecipe(Strict):
+    """One output. `modality`: what it makes, if its name does not say so. `generator`: what makes it; `projector`: from
+    states of the backbone to what the generator takes, where that is no id. `seen`: behind its span the backbone is shown
+    what was made, through the input of that modality."""
+
+    modality: str = ""
+    span: Body
+    tap: Tap = Field(default_factory=Tap)
+    projector: PartRecipe | None = None
+    generator: PartRecipe
+    seen: bool = False
+
+
 class ModelRecipe(Strict):
     """What `compose` builds. `shared`: parts that several inputs use, by name. `peft`: {pattern over module names:
     adapter}; stages add theirs. `seed` draws the weights that no source provides."""
@@ -52,6 +75,7 @@ class ModelRecipe(Strict):
     backbone: PartRecipe
     shared: dict[str, PartRecipe] = Field(default_factory=dict)
     inputs: dict[str, InputRecipe] = Field(default_factory=dict)
+    outputs: dict[str, OutputRecipe] = Field(default_factory=dict)
     peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0
 
@@ -82,6 +106,13 @@ def model_recipe(data: dict[str, Any], where: str = "recipe") -> ModelRecipe:
     for name in recipe.inputs:
         if name not in MODALITIES:
             raise RecipeError(f"{where}: model.inputs has no modality '{name}'{nearest(name, MODALITIES)}")
+    for name, output in recipe.outputs.items():
+        output.modality = output.modality or name
+        if output.modality not in MODALITIES:
+            raise RecipeError(
+                f"{where}: model.outputs.{name} makes '{output.modality}', which is no modality; "
+                f"say which in 'modality'{nearest(output.modality, MODALITIES)}"
+            )
     for pattern, adapter in recipe.peft.items():
         if adapter.rate is not None:
             raise RecipeError(f"{where}: model.peft.{pattern}.rate: it is a stage that trains, and has a rate")

@@ -18,7 +18,9 @@ import torch
 
 from polymodal.content import Message, Part, audio, image, text, video
 from polymodal.errors import ContentError
-from polymodal.model.generation import Sampling, generate
+from polymodal.model.answering import Progress, respond
+from polymodal.model.generation import Sampling
+from polymodal.model.row import croppable
 from polymodal.model.sequence import Example, MediaItem, common_prefix
 
 if TYPE_CHECKING:
@@ -29,12 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Answer:
-    """What the model said. `seconds`: load is not in it. `tokens`: prompt, cached, prefilled, media, generated."""
+    """What the model said and made, in order. `seconds`: load is not in it. `tokens`: prompt, cached, prefilled, media,
+    generated. `seed`: of the noise of what was made."""
 
     parts: list[Part]
     seconds: dict[str, float]
     tokens: dict[str, int]
     finished: bool = True
+    seed: int = 0
+
+    @property
+    def media(self) -> list[Part]:
+        """What was made, and what could not be."""
+        return [part for part in self.parts if part.type != "text"]
 
     @property
     def text(self) -> str:
@@ -42,7 +51,7 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         parts = [part.to_json() for part in self.parts]
-        return {"text": self.text, "parts": parts, "timing": self.seconds, "tokens": self.tokens}
+        return {"text": self.text, "parts": parts, "timing": self.seconds, "tokens": self.tokens, "seed": self.seed}
 
 
 class Conversation:
@@ -68,19 +77,22 @@ class Conversation:
         *,
         media: Sequence[Part] = (),
         on_text: Callable[[str], None] | None = None,
+        on_step: Progress | None = None,
     ) -> Answer:
         """Add a user turn and answer it. `media`: parts of any modality, after pictures, recordings and clips. `on_text` is
-        called with each new piece of text as it comes."""
+        called with each new piece of text as it comes, `on_step` with the output, steps done and steps of what is made."""
         parts = question_parts(question, images, audio, videos, media)
         if not parts:
             raise ContentError("there is nothing to answer: give a question or media")
-        return self.say(Message("user", parts), on_text=on_text)
+        return self.say(Message("user", parts), on_text=on_text, on_step=on_step)
 
     @torch.no_grad()
-    def say(self, message: Message, *, on_text: Callable[[str], None] | None = None) -> Answer:
+    def say(
+        self, message: Message, *, on_text: Callable[[str], None] | None = None, on_step: Progress | None = None
+    ) -> Answer:
         """As `ask`, for a message built by hand. If generation fails the history is left as it was."""
         started = time.perf_counter()
-        processor, model = self.composition.processor, self.composition.model
+        processor = self.composition.processor
         history = [*self.messages, message]
         example = processor.encode(history, generate=True, prepared=self._media, name="conversation")
         cached = self._reuse(example)
@@ -88,33 +100,31 @@ class Conversation:
         before = time.perf_counter() - started  # decoding, rendering and encoding count towards the first token
         printer = _Printer(processor, on_text) if on_text else None
         cache, self._cache = self._cache, None  # generation extends it in place: if it fails, nobody may trust it
-        out = generate(
-            model,
-            [example],
+        out = respond(
+            self.composition,
+            example,
             self.sampling,
-            processor.stop_ids,
-            processor.pad_id,
             cache=cache,
             cached=cached,
+            prepared=self._media,
             on_token=printer,
+            on_step=on_step,
         )
         if printer:
             printer.flush()
-        (ids,) = out.ids
-        self._cache = out.cache if _croppable(out.cache) and self.sampling.beams == 1 else None
+        self._cache = out.cache if croppable(out.cache) and self.sampling.beams == 1 else None
         if self._cache is not None:  # the last token was sampled but not run
-            self._held = [*example.identity(), *ids][: self._cache.get_seq_length()]
-        parts: list[Part] = processor.decode(ids)
-        self.messages = [*history, Message("assistant", tuple(parts))]
+            self._held = out.example.identity()[: self._cache.get_seq_length()]
+        self.messages = [*history, Message("assistant", tuple(out.parts or [text("")]))]
         tokens = {
             "prompt": len(example),
             "cached": cached,
             "prefilled": out.prefilled,
             "media": sum(span.length for span in example.spans),
-            "generated": len(ids),
+            "generated": out.generated,
         }
         seconds = {name: value + before for name, value in out.seconds.items()}
-        return Answer(parts, seconds, tokens, out.finished[0])
+        return Answer(out.parts or [text("")], seconds, tokens, out.finished, out.seed)
 
     def _reuse(self, example: Example) -> int:
         """Crop the cache to what the new prompt shares with it; the number of positions kept."""
@@ -163,13 +173,6 @@ class _Printer:
         if len(whole) > self.shown:
             self.on_text(whole[self.shown :])
             self.shown = len(whole)
-
-
-def _croppable(cache: Any) -> bool:
-    """Whether the cache holds one row per position and can be cut back to a prefix: no recurrent or windowed layers."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
 def question_parts(

@@ -17,11 +17,13 @@ from torch import Tensor
 
 from polymodal.model.config import Strict
 from polymodal.model.modeling import MultimodalLM
-from polymodal.model.sequence import Example, collate
+from polymodal.model.row import prefilled
+from polymodal.model.sequence import Example, blocks, collate
 
 
 class Sampling(Strict):
-    """How tokens are chosen. `temperature: 0` is greedy. `beams` > 1 searches and cannot stream."""
+    """How tokens are chosen. `temperature: 0` is greedy. `beams` > 1 searches and cannot stream. `seed`: of what is drawn,
+    noise of generators included; absent, another one each time. `most_media`: spans of media that one answer may hold."""
 
     max_new_tokens: int = Field(128, ge=1)
     temperature: float = Field(0.0, ge=0)
@@ -30,18 +32,24 @@ class Sampling(Strict):
     repetition_penalty: float = Field(1.0, gt=0)
     beams: int = Field(1, ge=1)
     seed: int | None = None
+    most_media: int = Field(8, ge=0)
 
 
 @dataclass
 class Generation:
-    """New token ids of each example, without the stop token. Seconds: `encode` media and prompt embedding, `first` to the
-    first token (encoding included), `total`. `prefilled`: positions run through the backbone before the first token."""
+    """New token ids of each example, without the stop token, which is in `ended` (None: there was none). Seconds: `encode`
+    media and prompt embedding, `first` to the first token (encoding included), `total`. `prefilled`: positions run through
+    the backbone before the first token."""
 
     ids: list[list[int]]
     seconds: dict[str, float]
     prefilled: int
     cache: Any = None
-    finished: list[bool] = field(default_factory=list)
+    ended: list[int | None] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[bool]:
+        return [stop is not None for stop in self.ended]
 
 
 class _Streamer:
@@ -75,8 +83,12 @@ def generate(
     cache: Any = None,
     cached: int = 0,
     on_token: Callable[[int], None] | None = None,
+    never: Sequence[int] = (),
+    written: Sequence[int] = (),
 ) -> Generation:
     """Continue each example (encoded with `generate=True`), whatever media each holds.
+
+    `never`: ids that are not said. `written`: what a seq2seq backbone's decoder has written of a single example.
 
     `cache`: a transformers cache that holds the first `cached` positions of a single example; those are neither
     embedded nor prefilled, and media that lies wholly among them is not encoded. It is extended in place.
@@ -103,11 +115,20 @@ def generate(
         repetition_penalty=sampling.repetition_penalty,
         num_beams=sampling.beams,
         eos_token_id=list(stop_ids),
+        suppress_tokens=list(never) or None,
         pad_token_id=pad_id,
         bos_token_id=lm.generation_config.bos_token_id,
         decoder_start_token_id=lm.config.decoder_start_token_id if model.backbone.seq2seq else None,
         return_dict_in_generate=True,
     )
+    seen = blocks(batch)
+    if seen is not None and seen[:, cached:].max() >= 0:
+        if len(examples) > 1:
+            raise ValueError("spans whose positions see one another are prefilled one example at a time")
+        cache = prefilled(lm, embeds[:, :-1], seen[:, :-1], cache, cached)
+    begun = {}
+    if model.backbone.seq2seq and written:
+        begun["decoder_input_ids"] = torch.tensor([[lm.config.decoder_start_token_id, *written]], device=embeds.device)
     with model.attending(batch, features):
         out = lm.generate(
             inputs_embeds=embeds,
@@ -115,16 +136,18 @@ def generate(
             generation_config=config,
             past_key_values=cache,
             streamer=streamer,
+            **begun,
         )
-    rows = out.sequences[:, 1:] if model.backbone.seq2seq else out.sequences  # seq2seq returns its start token too
+    # seq2seq returns its start token and what was written, too
+    rows = out.sequences[:, 1 + len(written) :] if model.backbone.seq2seq else out.sequences
     total = time.perf_counter() - started
-    ids, finished = zip(*(_until_stop(row, stop_ids) for row in rows.tolist()), strict=True)
+    ids, ended = zip(*(_until_stop(row, stop_ids) for row in rows.tolist()), strict=True)
     return Generation(
         ids=list(ids),
         seconds={"encode": encoded, "first": streamer.first if streamer else total, "total": total},
         prefilled=int(batch.mask.sum()) - cached,
         cache=getattr(out, "past_key_values", None),
-        finished=list(finished),
+        ended=list(ended),
     )
 
 
@@ -153,8 +176,8 @@ def _embeds(model: MultimodalLM, examples: Sequence[Example], features: Sequence
     return embeds
 
 
-def _until_stop(row: list[int], stop_ids: Sequence[int]) -> tuple[list[int], bool]:
+def _until_stop(row: list[int], stop_ids: Sequence[int]) -> tuple[list[int], int | None]:
     for i, token in enumerate(row):
         if token in stop_ids:
-            return row[:i], True
-    return row, False
+            return row[:i], token
+    return row, None

@@ -1,15 +1,15 @@
 """MultimodalLM: encode, project, place, run the backbone, and give logits where they are needed.
 
 An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`,
-`inputs.NAME.projector.*` and `inputs.NAME.fusion.*` (adapters change none of them: `parts.peft`): the patterns of a
-training stage match against them.
+`inputs.NAME.projector.*`, `inputs.NAME.fusion.*`, and `outputs.NAME.tokens.*`, `.projector.*` and `.generator.*` (adapters
+change none of them: `parts.peft`): the patterns of a training stage match against them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,19 +17,23 @@ from torch import Tensor, nn
 
 from polymodal import media
 from polymodal.content import Part
-from polymodal.errors import RecipeError
-from polymodal.model.config import ModelRecipe
-from polymodal.model.sequence import Batch, MediaItem, latest, place, shared_prefix, standing
-from polymodal.parts import peft, prefix
+from polymodal.model.outputs import Filled, OutputDesign
+from polymodal.model.sequence import (
+    Batch,
+    MediaItem,
+    blocks,
+    latest,
+    place,
+    put,
+    shared_prefix,
+    standing,
+    standing_in,
+    tapped,
+)
+from polymodal.parts import prefix
 from polymodal.parts.backbones import Backbone
-from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inputs, Vocabulary, build
-from polymodal.parts.encoders import ENCODERS
-from polymodal.parts.fusion import FUSIONS
-from polymodal.parts.input_projectors import INPUT_PROJECTORS
-from polymodal.parts.shared import SHARED, resolved
-from polymodal.parts.shared import names as shares
-
-BACKBONES = {"transformers": Backbone}
+from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inputs
+from polymodal.parts.own_tokens import Extension
 
 
 class Modality(nn.Module):
@@ -81,27 +85,55 @@ class Modality(nn.Module):
 @dataclass
 class Output:
     """`logits` [S, V] that predict the S supervised tokens of a batch, their ids `labels` [S], the example `owner` [S] each
-    belongs to, and `projected`, one [N', D] per media item (for objectives that look at them)."""
+    belongs to, and `projected`, one [N', D] per media item (for objectives that look at them). Of what the batch makes:
+    `states`, those that each span is tapped at [n, D], and what they were `filled` with, by output."""
 
     logits: Tensor
     labels: Tensor
     owner: Tensor
     projected: list[Tensor]
+    states: list[Tensor] = field(default_factory=list)
+    filled: dict[str, Filled] = field(default_factory=dict)
 
 
 class MultimodalLM(nn.Module):
-    """Any encoders and projectors in front of any backbone. Build one with `compose`."""
+    """Any encoders and projectors in front of any backbone, any projectors and generators behind it. Build one with
+    `composing.compose`."""
 
-    def __init__(self, backbone: Backbone, inputs: dict[str, Modality], shared: dict[str, nn.Module]) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        inputs: dict[str, Modality],
+        shared: dict[str, nn.Module],
+        outputs: dict[str, OutputDesign] | None = None,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.shared = nn.ModuleDict(shared)
         self.inputs = nn.ModuleDict(inputs)
+        self.outputs = nn.ModuleDict(outputs or {})
+        if outputs:
+            Extension(backbone, [output.tokens for output in outputs.values()])
         self.encoded = 0  # items that went through an encoder; tests and benchmarks count with it
 
     @property
     def modalities(self) -> dict[str, Modality]:
         return {name: part for name, part in self.inputs.items() if isinstance(part, Modality)}
+
+    @property
+    def designs(self) -> dict[str, OutputDesign]:
+        """The outputs by their names."""
+        return {name: part for name, part in self.outputs.items() if isinstance(part, OutputDesign)}
+
+    @property
+    def openers(self) -> dict[int, str]:
+        """The ids that open a span, and the names of the outputs."""
+        return {design.grammar.opener: name for name, design in self.designs.items()}
+
+    @property
+    def own_ids(self) -> list[int]:
+        """The ids of all outputs."""
+        return [i for design in self.designs.values() for i in design.grammar.own]
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -110,6 +142,8 @@ class MultimodalLM(nn.Module):
         parts |= {f"shared.{name}": part for name, part in self.shared.items()}
         for name, modality in self.modalities.items():
             parts |= {f"inputs.{name}.{key}": part for key, part in modality.parts.items()}
+        for name, design in self.designs.items():
+            parts |= {f"outputs.{name}.{key}": part for key, part in design.parts.items()}
         return parts
 
     @property
@@ -174,64 +208,62 @@ class MultimodalLM(nn.Module):
             yield
 
     def zero(self, parts: Iterable[str]) -> Tensor | None:
-        """0, as a function of everything that learns in some parts in front of the backbone; None if nothing does. Added to
+        """0, as a function of everything that learns in some parts beside the backbone; None if nothing does. Added to
         the backbone's inputs, it gives the gradient of a process that holds text alone what those of the others have."""
         shares = {name: modality.shares for name, modality in self.modalities.items()}
-        parts = {*parts, *(f"shared.{name}" for part in parts for name in shares[part.split(".")[1]])}
+        inputs = [part.split(".")[1] for part in parts if part.startswith("inputs.")]
+        parts = {*parts, *(f"shared.{shared}" for name in inputs for shared in shares[name])}
         learning = [p for name in sorted(parts) for p in self.get_submodule(name).parameters() if p.requires_grad]
         return torch.stack([0 * p.sum() for p in learning]).sum() if learning else None
+
+    def fill(self, batch: Batch) -> tuple[Batch, dict[str, Filled]]:
+        """What the spans of a batch hold in training, by output, and the batch with the ids that this is."""
+        filled: dict[str, Filled] = {}
+        for name, design in self.designs.items():
+            spans = [i for i, made in enumerate(batch.made) if made.output == name]
+            found = design.fill(batch.made, spans) if spans else None
+            if found is not None:
+                filled[name] = found
+                if found.rows is None:  # codes are ids
+                    batch = put(batch, spans, found.truth + design.grammar.start)
+        return batch, filled
 
     def forward(self, batch: Batch, features: list[Tensor] | None = None, zero: Tensor | None = None) -> Output:
         """Logits at the supervised positions only: position t is predicted by the state at t - 1. `features`: of the
         batch's media, where they are computed already."""
+        batch, filled = self.fill(batch) if batch.made else (batch, {})
         features = self.features(batch.media, batch.questions) if features is None else features
         embeds, mask = self.embed(batch, features), batch.mask.to(self.device)
+        for found in filled.values():
+            if found.rows is not None:
+                embeds = standing_in(embeds, [batch.made[i] for i in found.spans], found.rows)
         if zero is not None:
             embeds = embeds + zero.to(embeds.dtype)
         positions = None if batch.positions is None else batch.positions.to(self.device)
         attends = any(part.fusion.attends for part in self.modalities.values())
         if attends and positions is not None:
             _ = self.backbone.packing  # tried out on text, before there is anything to look at
-        if batch.target is not None and batch.target_mask is not None:
-            target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
-            hidden = self.backbone.hidden(embeds, mask, target, positions)
-            owner = torch.arange(len(wanted), device=self.device)[:, None].expand_as(wanted)
-        else:
-            segments = batch.segments.to(self.device)
-            target, owner = batch.ids.to(self.device)[:, 1:], segments[:, 1:]
-            # The first token of an example is predicted by nothing, least of all by the example before it in the row.
-            wanted = batch.supervised.to(self.device)[:, 1:] & (owner == segments[:, :-1])
-            shared = 0 if attends else shared_prefix(batch)
-            start = self.backbone.embed(batch.ids[:1, :shared].to(self.device)) if shared >= prefix.SHORTEST else None
-            with self.attending(batch, features):
-                hidden = self.backbone.hidden(embeds, mask, positions=positions, start=start)[:, :-1]
-        return Output(self.backbone.head(hidden[wanted]), target[wanted], owner[wanted], features)
-
-
-def compose(recipe: ModelRecipe) -> MultimodalLM:
-    """Build every part a recipe names and join them. Raises `RecipeError` if a part does not fit its neighbours."""
-    torch.manual_seed(recipe.seed)
-    backbone = build("backbone", BACKBONES, {"kind": "transformers", **recipe.backbone})
-    shared = {name: build(f"shared.{name}", SHARED, options) for name, options in recipe.shared.items()}
-    inputs: dict[str, Modality] = {}
-    for name, part in recipe.inputs.items():
-        encoder = build(f"inputs.{name}.encoder", ENCODERS, part.encoder)
-        takes = getattr(encoder, "modality", "nothing (an encoder says its 'modality')")
-        if takes != name:
-            raise RecipeError(f"inputs.{name}.encoder '{part.encoder.get('kind')}' takes {takes}, not {name}")
-        if not hasattr(encoder, "options"):  # a class that does not say what rebuilds it is rebuilt as it was built
-            encoder.options = {key: value for key, value in part.encoder.items() if key != "kind"}
-        options = resolved(f"inputs.{name}.projector", part.projector, shared)
-        for key, width in (("width_in", encoder.width), ("width_out", backbone.width)):
-            if options.pop(key, width) != width:
-                raise RecipeError(
-                    f"inputs.{name}.projector.{key} is {part.projector[key]}, but the "
-                    f"{'encoder emits' if key == 'width_in' else 'backbone takes'} width {width}"
-                )
-        projector = build(f"inputs.{name}.projector", INPUT_PROJECTORS, options, encoder.width, backbone.width)
-        projector.speak(Vocabulary(backbone.ids, backbone.embed), getattr(encoder, "writing", None))
-        fusion = build(f"inputs.{name}.fusion", FUSIONS, part.fusion, backbone)
-        inputs[name] = Modality(encoder, projector, fusion, part.before, part.after, shares(part.projector))
-    model = MultimodalLM(backbone, inputs, shared).eval()
-    peft.attach(model, recipe.peft)
-    return model
+        taps = [self.designs[made.output].tap for made in batch.made]
+        with self.backbone.watching({tap.layer for tap in taps if tap.layer is not None}) as watched:
+            if batch.target is not None and batch.target_mask is not None:
+                target, wanted = batch.target.to(self.device), batch.target_mask.to(self.device)
+                hidden = self.backbone.hidden(embeds, mask, target, positions)
+                owner = torch.arange(len(wanted), device=self.device)[:, None].expand_as(wanted)
+                chosen, table, lag = hidden, self.backbone.embed(target), 0
+            else:
+                segments = batch.segments.to(self.device)
+                target, owner = batch.ids.to(self.device)[:, 1:], segments[:, 1:]
+                # The first token of an example is predicted by nothing, least of all by the example before it in the row.
+                wanted = batch.supervised.to(self.device)[:, 1:] & (owner == segments[:, :-1])
+                seen = blocks(batch)
+                apart = attends or seen is not None or any(tap.layer is not None for tap in taps)
+                shared = 0 if apart else shared_prefix(batch)
+                start = self.backbone.embed(batch.ids[:1, :shared].to(self.device)) if shared >= prefix.SHORTEST else None
+                with self.attending(batch, features):
+                    hidden = self.backbone.hidden(embeds, mask, positions=positions, start=start, blocks=seen)
+                chosen, table, lag = hidden[:, :-1], embeds, 1
+        states = [
+            tapped(hidden if tap.layer is None else watched[tap.layer], table, made, tap, lag)
+            for made, tap in zip(batch.made, taps, strict=True)
+        ]
+        return Output(self.backbone.head(chosen[wanted]), target[wanted], owner[wanted], features, states, filled)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,8 @@ from polymodal import media
 from polymodal.content import Message, Part, text
 from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.chat_format import ChatFormat, Piece
-from polymodal.model.sequence import Example, MediaItem, Span, require_supervised
+from polymodal.model.sequence import Example, Made, MediaItem, Span, require_supervised
+from polymodal.model.spans import Maker, Spans
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -49,8 +51,9 @@ class Port(Protocol):
 
 
 class Processor:
-    """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features.
-    `closing`: the token that ends what an encoder reads; without one, what the tokenizer ends a text with."""
+    """`ports`: the model's own modalities by name, so that counts come from the parts that will produce the features;
+    `makers`: its outputs. `closing`: the token that ends what an encoder reads; without one, what the tokenizer ends a text
+    with."""
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class Processor:
         chat_format: str | None = None,
         seq2seq: bool = False,
         closing: int | None = None,
+        makers: Mapping[str, Maker] | None = None,
     ) -> None:
         self.tokenizer, self.ports, self.seq2seq = tokenizer, ports, seq2seq
+        self.spans = Spans(makers or {}, lambda words: self._plain(words, literal=True))
         self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
         self.pad_id: int = tokenizer.pad_token_id
         self.stop_ids = sorted(tokenizer.convert_tokens_to_ids(token) for token in self.chat.end_tokens())
@@ -89,17 +94,26 @@ class Processor:
         supervised: list[bool] = []
         spans: list[Span] = []
         target: list[int] | None = None
+        learned: list[bool] = []  # of the target
         pieces = self._with_markers(self.chat.pieces(messages, generate))
         asked = iter(_asked(messages))
+        made: list[Made] = []
         if self.seq2seq:
             if any(message.role == "document" for message in messages):
                 raise ContentError("a seq2seq backbone reads one text and writes another; it cannot learn a document")
             pieces, answer = _split_answer(pieces)
-            target = None if generate else self._tokens(answer)
+            if not generate:
+                target, learned, made = self._answer(answer, prepared)
         for run in _runs(pieces):
             part = run[0].part
+            if part is not None and run[0].made:
+                rendered = self.spans.render(part, run[0].supervised and not generate, len(ids), prepared)
+                ids += rendered.ids
+                supervised += rendered.learned
+                made += rendered.made
+                continue
             if part is not None and part.type != "text":
-                item = self._item(part, prepared)
+                item = self.item(part, prepared)
                 spans.append(Span(len(ids), item.length, len(items), self._question(part, next(asked))))
                 items.append(item)
                 new = [self.pad_id] * item.length
@@ -118,6 +132,8 @@ class Processor:
             messages=list(messages),
             target=None if target is None else torch.tensor(target, dtype=torch.long),
             name=name,
+            made=made,
+            learned=None if target is None else torch.tensor(learned, dtype=torch.bool),
         )
         if limit is not None:
             example = self.truncate(example, limit, generate=generate)
@@ -158,7 +174,7 @@ class Processor:
             out.append(self.tokenizer.decode(example.target), style="bold green")
         return out
 
-    def _item(self, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> MediaItem:
+    def item(self, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> MediaItem:
         port = self.ports.get(part.type)
         if port is None:
             has = ", ".join(sorted(self.ports)) or "no media"
@@ -173,6 +189,25 @@ class Processor:
         if prepared is not None:
             prepared[key] = item
         return item
+
+    def _answer(
+        self, pieces: list[Piece], prepared: MutableMapping[str, MediaItem] | None
+    ) -> tuple[list[int], list[bool], list[Made]]:
+        """What a seq2seq backbone's decoder writes, and which of it is learned."""
+        ids: list[int] = []
+        learned: list[bool] = []
+        made: list[Made] = []
+        for run in _runs(pieces):
+            if run[0].made and run[0].part is not None:
+                rendered = self.spans.render(run[0].part, True, len(ids), prepared)
+                ids += rendered.ids
+                learned += rendered.learned
+                made += rendered.made
+            else:
+                new = self._tokens(run)
+                ids += new
+                learned += [True] * len(new)
+        return ids, learned, made
 
     def _question(self, part: Part, text: str) -> str | None:
         """What the projector of a part is told beside it: nothing, or the text that stands with it."""
@@ -196,8 +231,15 @@ class Processor:
         """Media pieces between the texts their modality is announced with (LLaVA: a newline after the picture)."""
         out: list[Piece] = []
         for piece in pieces:
+            name = self.spans.maker(piece.part) if piece.part and piece.made else None
+            if name is not None:
+                shown = replace(piece, supervised=False, made=False)  # what was made, as the model sees it
+                seen = self.spans.makers[name].seen and piece.part is not None and piece.part.media is not None
+                out += [piece, shown] if seen else [piece]
+                continue
             port = self.ports.get(piece.part.type) if piece.part else None
-            out += [Piece(port.before), piece, Piece(port.after)] if port else [piece]
+            given = replace(piece, made=False)  # no output makes it
+            out += [Piece(port.before), given, Piece(port.after)] if port else [given]
         return [piece for piece in out if piece.text or piece.part]
 
     def _tokens(self, run: Sequence[Piece], begins: bool = True) -> list[int]:
@@ -262,6 +304,6 @@ def _split_answer(pieces: list[Piece]) -> tuple[list[Piece], list[Piece]]:
     first = last
     while first > 0 and pieces[first - 1].supervised:
         first -= 1
-    if any(piece.part and piece.part.type != "text" for piece in pieces[first : last + 1]):
+    if any(piece.part and piece.part.type != "text" and not piece.made for piece in pieces[first : last + 1]):
         raise ContentError("media inside a supervised answer is not an input; give it in a user turn")
     return pieces[:first], pieces[first : last + 1]

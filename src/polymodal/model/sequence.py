@@ -17,14 +17,16 @@ example each position belongs to, and whatever is counted per example is counted
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from polymodal.content import Message
 from polymodal.errors import CountMismatch, DataError
+from polymodal.model.config import Tap
 from polymodal.parts.base import Inputs
+from polymodal.parts.output import Target
 
 
 @dataclass
@@ -52,10 +54,28 @@ class Span:
     question: str | None = None
 
 
+@dataclass(frozen=True)
+class Made:
+    """Positions [start, start + length) hold the body of a span of the output called `output`: of an example, or of row
+    `row` of a batch, where it is of example `owner`. `target`: what it should make, where it is learned; `content`: what it
+    holds where that is known, codes [N] or latents [N, Dg]. `blocks`: its positions see one another in both directions."""
+
+    start: int
+    length: int
+    output: str
+    target: Target | None = None
+    content: Tensor | None = None
+    key: str = ""
+    blocks: bool = False
+    row: int = 0
+    owner: int = 0
+
+
 @dataclass
 class Example:
     """One conversation, rendered. `ids` and `supervised` are [T]; `target` [U] is the decoder's side of a seq2seq
-    backbone (then nothing in `ids` is supervised). `name` identifies it in errors."""
+    backbone (then nothing in `ids` is supervised, and `made` counts in `target`), `learned` [U] what is learned of it.
+    `name` identifies it in errors."""
 
     ids: Tensor
     supervised: Tensor
@@ -64,13 +84,15 @@ class Example:
     messages: list[Message] = field(default_factory=list)
     target: Tensor | None = None
     name: str = "sample"
+    made: list[Made] = field(default_factory=list)
+    learned: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def supervised_count(self) -> int:
-        return int(self.supervised.sum()) if self.target is None else len(self.target)
+        return int(self.supervised.sum() if self.target is None or self.learned is None else self.learned.sum())
 
     def identity(self) -> list[tuple[str, int] | int]:
         """What stands at each position: a token id, or (media key and question, offset). Equal identities have equal
@@ -80,6 +102,9 @@ class Example:
             item = self.media[span.index]
             shown = f"{item.modality}:{item.key}" + ("" if span.question is None else f"?{span.question}")
             out[span.start : span.start + span.length] = [(shown, j) for j in range(span.length)]
+        for made in self.made if self.target is None else ():
+            if made.content is not None and made.content.ndim == 2:  # latents, which no id tells apart
+                out[made.start : made.start + made.length] = [(f"made:{made.key}", j) for j in range(made.length)]
         return out
 
 
@@ -88,7 +113,7 @@ class Batch:
     """E examples in B rows. `ids`, `supervised`, `index_map`: [B, T]. `segments` [B, T]: the example at each position, -1
     at padding. `names`: of the examples. `media`: the items of all examples in order, `owner` the example each belongs to,
     `questions` the text that stands with each, where its projector reads it. `positions` [B, T], within the segment, of
-    packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones."""
+    packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones. `made`: the spans of all examples."""
 
     ids: Tensor
     segments: Tensor
@@ -101,6 +126,7 @@ class Batch:
     target: Tensor | None = None
     target_mask: Tensor | None = None
     questions: list[str | None] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     @property
     def mask(self) -> Tensor:
@@ -139,14 +165,21 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right", packi
             owner.append(e)
             questions.append(span.question)
             first += span.length
-    batch = Batch(ids, segments, supervised, index_map, media, owner, [e.name for e in examples], questions=questions)
+    seq2seq = examples[0].target is not None
+    made = [
+        replace(span, row=e if seq2seq else place[e][0], start=span.start + (0 if seq2seq else place[e][1]), owner=e)
+        for e, example in enumerate(examples)
+        for span in example.made
+    ]
+    names = [e.name for e in examples]
+    batch = Batch(ids, segments, supervised, index_map, media, owner, names, questions=questions, made=made)
     if packing is not None:
         batch.positions = positions
-    if examples[0].target is not None:
+    if seq2seq:
         targets = [e.target for e in examples if e.target is not None]
         batch.target = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=pad_id)
-        lengths = torch.tensor([len(t) for t in targets])
-        batch.target_mask = torch.arange(batch.target.shape[1]) < lengths[:, None]
+        learned = [e.learned for e in examples if e.learned is not None]
+        batch.target_mask = torch.nn.utils.rnn.pad_sequence(learned, batch_first=True, padding_value=False)
     return batch
 
 
@@ -179,6 +212,42 @@ def place(text: Tensor, features: Sequence[Tensor], batch: Batch) -> Tensor:
         return text
     table = torch.cat([text.flatten(0, 1), *(rows.to(text.dtype) for rows in features)])
     return table[batch.index_map]
+
+
+def put(batch: Batch, spans: Sequence[int], ids: Tensor) -> Batch:
+    """The batch with `ids` [S, N] in the bodies of the spans of these numbers."""
+    side = "ids" if batch.target is None else "target"
+    out = getattr(batch, side).clone()
+    for i, row in zip(spans, ids.to(out.device), strict=True):
+        made = batch.made[i]
+        out[made.row, made.start : made.start + made.length] = row
+    return replace(batch, **{side: out})
+
+
+def standing_in(embeds: Tensor, made: Sequence[Made], rows: Tensor) -> Tensor:
+    """Embeddings [B, T, D] with `rows` [S, N, D] in the bodies of spans."""
+    starts = torch.tensor([span.row * embeds.shape[1] + span.start for span in made], device=embeds.device)
+    index = (starts[:, None] + torch.arange(rows.shape[1], device=embeds.device)).flatten()
+    return embeds.flatten(0, 1).index_copy(0, index, rows.flatten(0, 1).to(embeds.dtype)).view_as(embeds)
+
+
+def tapped(states: Tensor, table: Tensor, made: Made, tap: Tap, lag: int) -> Tensor:
+    """The states [n, D] of a span among those of a batch [B, T, D], and what stands there among `table` [B, T, D]. `lag`:
+    by how much a state comes before the position that it predicts: 1; 0 of a decoder's, which are shifted."""
+    first = made.start - (lag if tap.where == "predicting" else lag - 1)
+    out = states[made.row, first : first + made.length]
+    return out + table[made.row, made.start : made.start + made.length] if tap.add_inputs else out
+
+
+def blocks(batch: Batch) -> Tensor | None:
+    """[B, T]: the number of the span whose positions see one another, -1 elsewhere; None if there is no such span."""
+    spans = [span for span in batch.made if span.blocks]
+    if not spans:
+        return None
+    out = torch.full_like(batch.ids, -1)
+    for number, span in enumerate(spans):
+        out[span.row, span.start : span.start + span.length] = number
+    return out
 
 
 def standing(batch: Batch, modality: str) -> Tensor:

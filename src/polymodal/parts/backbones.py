@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import RecipeError
-from polymodal.parts import language_models, peft, prefix
+from polymodal.parts import blockwise, language_models, peft, prefix
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -103,10 +103,14 @@ class Backbone(nn.Module):
         target: Tensor | None = None,
         positions: Tensor | None = None,
         start: Tensor | None = None,
+        blocks: Tensor | None = None,
     ) -> Tensor:
         """Last hidden states. Causal: [B, T, D] of `embeds` [B, T, D]; `positions` [B, T] of packed rows begin at 0 where
         an example does and are 0 at padding. Seq2seq: of the decoder fed `target` [B, U], shifted right: position u holds
-        the state that predicts token u. `start` [1, P, D]: what every row begins with, run once."""
+        the state that predicts token u: `target` of token ids. `start` [1, P, D]: what every row begins with, run once.
+        `blocks` [B, T]: positions of one number (not -1) see one another, as well as what is before them."""
+        if blocks is not None:
+            return blockwise.hidden(self.lm, embeds, mask, _positions(mask) if positions is None else positions, blocks)
         if positions is not None:
             return self._packed(embeds, positions, self.packing)
         if self.seq2seq:
@@ -162,6 +166,30 @@ class Backbone(nn.Module):
 
             mask = create_causal_mask(self.lm.config, embeds, None, past_key_values=None, position_ids=positions)
         return self.lm.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, position_ids=positions)[0]
+
+    @functools.cached_property
+    def sees_blocks(self) -> bool:
+        """Whether positions of a span can see one another and nothing else that is behind them: tried out."""
+        with _aside(self.lm):
+            return self._positions and not self.seq2seq and blockwise.possible(self.lm)
+
+    @contextmanager
+    def watching(self, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+        """Inside, what the layers of these numbers put out last is kept: {number: [B, T, D]}."""
+        kept: dict[int, Tensor] = {}
+
+        def keep(number: int) -> Callable[..., None]:
+            def hook(module: nn.Module, args: Any, out: Any) -> None:
+                kept[number] = out if isinstance(out, Tensor) else out[0]
+
+            return hook
+
+        handles = [self.layers[number].register_forward_hook(keep(number)) for number in layers]
+        try:
+            yield kept
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def checkpoint(self, on: bool) -> None:
         """Keep only the states between layers for the backward pass and compute the rest again, or stop doing so.

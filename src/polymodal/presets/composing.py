@@ -17,10 +17,11 @@ import torch
 
 from polymodal.content import assistant, text, user
 from polymodal.errors import RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
 from polymodal.model.config import ModelRecipe, model_recipe
 from polymodal.model.generation import Sampling
-from polymodal.model.modeling import MultimodalLM, compose
+from polymodal.model.modeling import MultimodalLM
 from polymodal.model.report import describe, prepared, samples
 from polymodal.model.sequence import collate
 from polymodal.parts import peft, tiny

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import DataError, RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
 from polymodal.model.config import ModelRecipe
-from polymodal.model.modeling import MultimodalLM, compose
+from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import Batch
 from polymodal.parts import peft
 from polymodal.training import dump, state
@@ -31,9 +32,10 @@ from polymodal.training.evaluate import Evaluations
 from polymodal.training.filling import Forecast, forecast
 from polymodal.training.loading import Loader, MicroBatch, Renderer
 from polymodal.training.log import Log
-from polymodal.training.objectives import Step, Whole, objective
+from polymodal.training.objectives import objective
 from polymodal.training.sources import build_source
 from polymodal.training.stage import Stage, TrainRecipe, adapt, decaying, select
+from polymodal.training.step import Step, Whole
 
 Sums = dict[str, tuple[Tensor, Tensor]]
 

@@ -17,7 +17,7 @@ from polymodal.errors import DataError, RecipeError
 from polymodal.parts.p_former import PFormer
 
 if TYPE_CHECKING:
-    from polymodal.training.objectives import Step
+    from polymodal.training.step import Step
 
 
 def prompt(step: Step) -> tuple[Tensor, Tensor]:

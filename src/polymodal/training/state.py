@@ -198,8 +198,9 @@ def _tensors(model: MultimodalLM) -> dict[str, Tensor]:
 
 
 def _moving(model: MultimodalLM) -> dict[str, Tensor]:
-    """The buffers in front of the backbone, running statistics among them."""
-    return dict(model.inputs.named_buffers(prefix="inputs")) | dict(model.shared.named_buffers(prefix="shared"))
+    """The buffers in front of the backbone and behind it, running statistics among them."""
+    rooms = {"inputs": model.inputs, "shared": model.shared, "outputs": model.outputs}
+    return {name: buffer for prefix, room in rooms.items() for name, buffer in room.named_buffers(prefix=prefix)}
 
 
 def _read(place: Path, prefix: str, target: Callable[[str], Tensor]) -> None:

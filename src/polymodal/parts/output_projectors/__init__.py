@@ -5,4 +5,5 @@ OUTPUT_PROJECTORS = {
     "mlp": "polymodal.parts.output_projectors.mlp.MLP",
     "transformer": "polymodal.parts.output_projectors.transformer.Transformer",
     "resampler": "polymodal.parts.output_projectors.resampler.Resampler",
+    "flow": "polymodal.parts.output_projectors.flow.FlowProjector",
 }
