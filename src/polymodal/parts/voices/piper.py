@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from polymodal.errors import AssetError, MediaError
 
@@ -26,6 +26,7 @@ class PiperVoice:
     model: Path
     config: dict[str, Any]
     espeak: Path
+    LATENTS: ClassVar = "/Mul_7_output_0"  # what the decoder of its graph is given
 
     @classmethod
     def find(cls: type[_Voice], folder: Path, espeak: Path) -> _Voice:
@@ -47,15 +48,23 @@ class PiperVoice:
         return self.config["audio"]["sample_rate"]
 
     def run(self, graph: Any, sounds: str, end: str, scales: Sequence[float]) -> np.ndarray:
-        """Phonemes and the mark that ends them -> samples [T], float32. `graph`: `voices.session` of the model. `scales`:
-        spread of the latent's noise, factor of the durations, spread of their noise. Raises MediaError for a phoneme
-        that the voice does not know."""
+        """Phonemes and the mark that ends them -> samples [T], float32. `graph`: the model's `session`. `scales`: spread of
+        the latent's noise, factor of the durations, spread of their noise. Raises MediaError for a phoneme that the voice
+        does not know."""
+        return self._outputs(graph, sounds, end, scales)[0].reshape(-1)
+
+    def latents(self, graph: Any, sounds: str, end: str, scales: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """As `run`, of a session that also gives LATENTS: samples [T], and the frames that they are decoded from, z
+        [192, T / 256]."""
+        wave, z = self._outputs(graph, sounds, end, scales)
+        return wave.reshape(-1), z[0]
+
+    def _outputs(self, graph: Any, sounds: str, end: str, scales: Sequence[float]) -> list[np.ndarray]:
         import numpy as np
 
         tokens = np.array([ids(sounds, end, self.config["phoneme_id_map"])], np.int64)
         lengths = np.array([tokens.shape[1]], np.int64)
-        feed = {"input": tokens, "input_lengths": lengths, "scales": np.array(scales, np.float32)}
-        return graph.run(None, feed)[0].reshape(-1)
+        return graph.run(None, {"input": tokens, "input_lengths": lengths, "scales": np.array(scales, np.float32)})
 
 
 def ids(sounds: str, end: str, table: dict[str, list[int]]) -> list[int]:
