@@ -1,0 +1,139 @@
+"""What every diffusion generator does, whatever it makes. Decides how noise is added in training, how a condition is
+dropped and guided by, and in which order noise is taken away.
+
+    noisy = a(t) latents + b(t) noise --network(noisy, t, condition)--> noise, velocity or the flow noise - latents
+
+Networks and schedules are those of diffusers, called directly. Shapes: S latents [C, ...], conditions [Q, Dg].
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.errors import DataError, RecipeError
+from polymodal.parts.generators.text_conditions import TextConditions
+from polymodal.parts.output import Generator, Target
+
+GAMMA = 5.0  # of min-SNR weighting, as arXiv 2303.09556 has it
+
+
+class Diffusion(Generator):
+    """`network`: a denoiser that takes latents, timesteps and `encoder_hidden_states`. `scheduler`: what samples; its
+    config also says how noise is added and what the network predicts (epsilon, v_prediction, or a flow). `texts`: the
+    network's own text encoder, None without one. `drop`: the share of conditions that training replaces by `unconditional`,
+    which guidance steers away from. `min_snr`: weights the steps of epsilon and v_prediction by min-SNR (gamma 5)."""
+
+    takes = "condition"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        scheduler: Any,
+        texts: TextConditions | None,
+        positions: int,
+        steps: int,
+        guidance: float,
+        drop: float,
+        min_snr: bool,
+    ) -> None:
+        super().__init__()
+        import diffusers
+
+        self.network, self.scheduler, self.texts = network, scheduler, texts
+        self.positions, self.width = positions, _width(network)
+        self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
+        self.reads = frozenset(inspect.signature(network.forward).parameters)
+        self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
+        self.predicts = "flow" if self.flow else scheduler.config.get("prediction_type", "epsilon")
+        if self.predicts not in ("flow", "epsilon", "v_prediction"):
+            raise RecipeError(f"generator: a network that predicts '{self.predicts}' cannot be trained or run here")
+        # Samplers scale and space their noise each in their own way; all are trained as DDPM is.
+        self.noising = scheduler if self.flow else diffusers.DDPMScheduler.from_config(scheduler.config)
+        self.unconditional: Tensor
+        self.register_buffer("unconditional", torch.zeros(positions, self.width))
+
+    def condition(self, targets: Sequence[Target]) -> Tensor:
+        """What the network's own text encoder makes of the captions."""
+        captions = [target.caption for target in targets if target.caption is not None]
+        if len(captions) < len(targets):
+            raise DataError(f"field 'caption': {len(targets) - len(captions)} targets of the generator have none")
+        if self.texts is None:
+            raise RecipeError("generator.conditions is not given, so that no caption can be read")
+        return self.texts(captions).to(self.unconditional)
+
+    def denoising(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """[S, C, ...] and [S, Q, Dg] -> [S]: the mean squared error of what the network predicts, at random steps."""
+        noise = torch.randn_like(latents)
+        if self.training and self.drop:
+            dropped = torch.rand(len(latents), 1, 1, device=latents.device) < self.drop
+            condition = torch.where(dropped, self.unconditional, condition)
+        at = torch.randint(self.noising.config.num_train_timesteps, (len(latents),), device=latents.device)
+        weight = torch.ones_like(at, dtype=latents.dtype)
+        if self.flow:  # straight lines between noise and latents, arXiv 2210.02747
+            sigma = self.noising.sigmas.to(latents)[at].view(-1, *[1] * (latents.ndim - 1))
+            noisy, wanted = sigma * noise + (1 - sigma) * latents, noise - latents
+            at = self.noising.timesteps.to(latents)[at]
+        else:
+            noisy, wanted = self.noising.add_noise(latents, noise, at), noise
+            if self.predicts == "v_prediction":
+                wanted = self.noising.get_velocity(latents, noise, at)
+            if self.min_snr:
+                from diffusers.training_utils import compute_snr
+
+                snr = compute_snr(self.noising, at)
+                weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
+        error = self.predicted(noisy, at, condition) - wanted
+        return weight * error.float().square().flatten(1).mean(1)
+
+    def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor) -> Tensor:
+        """What the network says of noisy latents [S, C, ...] at timesteps [S]."""
+        more: dict[str, Any] = {}
+        if "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
+            more["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
+        if "pooled_projections" in self.reads:
+            more["pooled_projections"] = condition.mean(1)
+        out = self.network(noisy, timestep=at, encoder_hidden_states=condition, return_dict=False, **more)[0]
+        return out[:, : noisy.shape[1]]  # where the network predicts a variance as well, it comes second
+
+    @torch.no_grad()
+    def denoised(
+        self,
+        condition: Tensor,
+        shape: Sequence[int],
+        random: torch.Generator,
+        on_step: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """[S, Q, Dg] -> latents [S, *shape], from noise that is drawn on the CPU."""
+        scheduler = type(self.scheduler).from_config(self.scheduler.config)  # it counts its steps: one for each run
+        scheduler.set_timesteps(self.steps)
+        condition, guided = condition.to(self.unconditional), self.guidance != 1.0
+        if guided:
+            condition = torch.cat([self.unconditional.expand_as(condition), condition])
+        latents = torch.randn(condition.shape[0] // (1 + guided), *shape, generator=random).to(self.unconditional)
+        latents = latents * scheduler.init_noise_sigma if not self.flow else latents
+        draws = {"generator": random} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        for done, at in enumerate(scheduler.timesteps, 1):
+            noisy = latents if self.flow else scheduler.scale_model_input(latents, at)
+            noisy = torch.cat([noisy, noisy]) if guided else noisy
+            out = self.predicted(noisy, at.to(noisy.device).expand(len(noisy)), condition)
+            if guided:  # classifier-free guidance, arXiv 2207.12598
+                free, given = out.chunk(2)
+                out = free + self.guidance * (given - free)
+            latents = scheduler.step(out, at, latents, return_dict=False, **draws)[0]
+            if on_step is not None:
+                on_step(done, len(scheduler.timesteps))
+        return latents
+
+
+def _width(network: Any) -> int:
+    """Dg: the width of the conditions that a network of diffusers looks at."""
+    for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim"):
+        width = network.config.get(name)
+        if isinstance(width, int):
+            return width
+    raise RecipeError(f"generator: {type(network).__name__} looks at no condition of one width")

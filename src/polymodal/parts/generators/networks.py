@@ -1,0 +1,83 @@
+"""Networks of diffusers by name, from a folder or at random. Decides where each component of a generator comes from.
+
+A pipeline's folder says in `model_index.json` which classes it is made of; a recipe's `config` says it with `_class_name`,
+as the configs of diffusers do. No pipeline is built: its components are all that is wanted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from polymodal.errors import RecipeError
+from polymodal.parts import sources
+from polymodal.parts.sources import locate
+
+DENOISERS = ("unet", "transformer")
+_USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}  # where a config names no class
+
+
+def index(path: str) -> dict[str, Any]:
+    """Which components a pipeline has: {name: [library, class]}. Raises `RecipeError` if `path` is no pipeline."""
+    import diffusers
+
+    try:
+        found = diffusers.DiffusionPipeline.load_config(locate(path))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(f"generator.path '{path}' is no folder in the layout of diffusers: {reason}") from error
+    return {name: where for name, where in found.items() if isinstance(where, list) and where[0] is not None}
+
+
+def pretrained(path: str, name: str, library: str, kind: str) -> Any:
+    """One component of a pipeline, in float32. Raises `RecipeError` naming it, and the first tensor that is missing."""
+    if library != "diffusers":
+        raise RecipeError(f"generator.path '{path}': its {name} is a class of {library}, not of diffusers")
+    cls = _class(name, kind)
+    try:
+        if not issubclass(cls, nn.Module):
+            return cls.from_pretrained(locate(path), subfolder=name)
+        found, info = cls.from_pretrained(locate(path), subfolder=name, output_loading_info=True, low_cpu_mem_usage=False)
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"generator.path '{path}': its {name} cannot be read: {str(error).splitlines()[0]}") from error
+    absent = sorted([*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])])
+    if absent:
+        raise RecipeError(f"generator.path '{path}': its {name} lacks '{absent[0]}'")
+    return found.float()
+
+
+def text_length(path: str) -> int | None:
+    """How many tokens the text encoder of a pipeline reads, where its config says it: CLIP's does, T5's does not."""
+    import transformers
+
+    settings = sources.pretrained(transformers.AutoConfig, path, "generator.path", subfolder="text_encoder")
+    return getattr(settings, "max_position_embeddings", None)
+
+
+def built(name: str, config: dict[str, Any]) -> Any:
+    """One component with random weights. `config`: `_class_name` and what that class is constructed from. Raises
+    `RecipeError` for a class that diffusers has not, and for what the class refuses."""
+    options = {key: value for key, value in config.items() if not key.startswith("_")}
+    kind = config.get("_class_name", _USUAL.get(name))
+    if kind is None:
+        raise RecipeError(f"generator.config.{name} needs a '_class_name', such as 'FlowMatchEulerDiscreteScheduler'")
+    try:
+        return _class(name, kind)(**options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise RecipeError(f"generator.config.{name}: {kind} refuses it: {error}") from error
+
+
+def described(component: Any) -> dict[str, Any]:
+    """The config that `built` makes the same component of."""
+    own = {key: list(v) if isinstance(v, tuple) else v for key, v in component.config.items() if not key.startswith("_")}
+    return {"_class_name": type(component).__name__, **own}
+
+
+def _class(name: str, kind: str) -> Any:
+    import diffusers
+
+    cls = getattr(diffusers, kind, None)
+    if not isinstance(cls, type) or not issubclass(cls, diffusers.ConfigMixin):
+        raise RecipeError(f"generator.config.{name}: diffusers has no class '{kind}'")
+    return cls
