@@ -9,10 +9,9 @@ import soundfile
 
 from polymodal import assets
 from polymodal.corpora import voices
-from polymodal.corpora.voices import kokoro, piper
+from polymodal.corpora.voices import kokoro
 from polymodal.corpora.voices.flite import Flite
-from polymodal.corpora.voices.phonemes import phonemes
-from polymodal.errors import AssetError, DataError, MediaError
+from polymodal.errors import DataError, MediaError
 
 
 def program(path, script):
@@ -30,13 +29,6 @@ def test_a_voice_is_for_training_or_held_out_and_never_both():
 def test_an_unknown_voice_is_refused_with_the_nearest():
     with pytest.raises(DataError, match="no voice 'jm_kum'.*did you mean 'jm_kumo'"):
         voices.voice("jm_kum", {})
-
-
-def test_phonemes_become_ids_with_pads_between():
-    table = {"^": [1], "$": [2], "_": [0], ".": [9], "a": [5], "b": [6, 7]}
-    assert piper.ids("ab", ".", table) == [1, 0, 5, 0, 6, 7, 0, 9, 0, 2]
-    with pytest.raises(MediaError, match="does not know the phoneme 'x'"):
-        piper.ids("ax", ".", table)
 
 
 @pytest.mark.parametrize(
@@ -58,20 +50,6 @@ def test_kokoro_is_spelt_for_with_one_symbol_per_diphthong_and_affricate(espeak,
 def test_a_phoneme_that_kokoro_does_not_know_is_refused():
     with pytest.raises(MediaError, match="does not know the phoneme 'q'"):
         kokoro.ids("aq", ".", {"a": 1, ".": 2})
-
-
-@pytest.mark.parametrize(
-    ("script", "reason"), [("echo one", "answered 1 lines for 2"), ("echo no voice >&2; exit 3", "failed: no voice")]
-)
-def test_a_speller_that_fails_is_refused(tmp_path, script, reason):
-    program(tmp_path / "bin" / "espeak-ng", script)
-    with pytest.raises(DataError, match=reason):
-        phonemes(["One.", "Two."], tmp_path, "en-us")
-
-
-def test_a_folder_without_a_voice_is_refused(tmp_path):
-    with pytest.raises(AssetError, match="expected one voice"):
-        piper.Piper.find(tmp_path, tmp_path)
 
 
 def test_flite_speaks_each_text_at_a_tempo_of_its_own(tmp_path):

@@ -142,6 +142,13 @@ def kokoro(kept: Path, ready: Path) -> None:
         shutil.move(kept / name, ready / name)
 
 
+def piper_decoder(kept: Path, ready: Path) -> None:
+    """The decoder of a Piper voice as safetensors; see piper_decoder.py."""
+    from polymodal.assets import piper_decoder
+
+    piper_decoder.piper_decoder(kept, ready)
+
+
 def watch_motion(kept: Path, ready: Path) -> None:
     """Recordings of a smart watch out of a pickle, as safetensors; see watch_motion.py."""
     from polymodal.assets import watch_motion
@@ -187,6 +194,7 @@ CONVERTERS = {
     "imagenet-labels": Converter(imagenet_labels),
     "kicad-models": Converter(kicad_models),
     "moving-emoji": Converter(moving_emoji),
+    "piper-decoder": Converter(piper_decoder),
     "qt-resources": Converter(qt_resources),
     "watch-motion": Converter(watch_motion),
     "whisper-from-ctranslate2": Converter(whisper_from_ctranslate2),

@@ -24,7 +24,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from polymodal.errors import DataError, RecipeError, nearest
-from polymodal.parts.base import FILLER
+from polymodal.model.modeling import MultimodalLM
+from polymodal.parts.base import FILLER, Features
+from polymodal.parts.input_projectors.classifiers import Discriminant
+from polymodal.parts.input_projectors.tags import Tags
 from polymodal.training import making, prompts
 from polymodal.training.step import Loss, Step, heads
 
@@ -106,6 +109,57 @@ def words(step: Step) -> Loss:
     owner = torch.tensor([i for i, _ in place], device=said.device)
     size = torch.bincount(owner, minlength=len(features)).clamp(min=1)
     return Loss(each.index_add(0, owner, (which + 2 * far) / size[owner]), torch.ones_like(each))
+
+
+def tags(step: Step) -> Loss:
+    """The answer is the name that the classifiers of `tags` projectors which learn should find likeliest (smoothed by 0.05:
+    nothing is only one thing). Raises `DataError` for an answer that is no name of theirs."""
+    step.one_item_each("tags")
+    items, model = step.batch.media, step.model
+    said = [model.backbone.tokenizer.decode(answer).strip() for answer in step.answers]
+    encoded = model.encode(items)
+    each = torch.zeros(len(items), device=model.device)
+    for modality in sorted({item.modality for item in items}):
+        own = [i for i, item in enumerate(items) if item.modality == modality]
+        for part in _learning(model, modality):
+            for i in own:
+                if said[i] not in part.index:
+                    hint = nearest(said[i], part.index)
+                    raise DataError(f"{step.batch.names[i]}: '{said[i]}' is not among the names of the tags{hint}")
+            kind = part.certainty.dtype  # a cache gives features on the CPU, and ready ones are of any type
+            features = Features([encoded[i].to(model.device, kind) for i in own])
+            scores = part.scores(features)
+            target = torch.tensor([part.index[said[i]] for i in own], device=model.device)
+            target = target.repeat_interleave(len(scores) // len(own))  # each of the features that are named
+            if isinstance(part.classifier, Discriminant) and part.training:
+                part.classifier.example(part.rows(features), target)
+            spoken = ~part.silent  # a blank name has no likelihood to be smoothed
+            place = spoken.cumsum(0) - 1
+            token = F.cross_entropy(scores[:, spoken], place[target], reduction="none", label_smoothing=0.05)
+            each = each.index_add(0, torch.tensor(own, device=model.device), token.reshape(len(own), -1).mean(1))
+    return Loss(each, torch.ones_like(each))
+
+
+def _learning(model: MultimodalLM, modality: str) -> list[Tags]:
+    """The `tags` projectors that learn behind an encoder, its own and shared ones."""
+    port = model.modalities[modality]
+    roots = [port.projector, *(model.shared[name] for name in port.shares)]
+    parts = [part for root in roots for part in root.modules() if isinstance(part, Tags)]
+    learning = [part for part in parts if any(p.requires_grad for p in part.classifier.parameters())]
+    if not learning:
+        raise RecipeError(f"objective 'tags': the stage trains no projector 'tags' of inputs.{modality} that learns names")
+    return learning
+
+
+def nearness(x: Tensor, table: Tensor, sharpness: float) -> Tensor:
+    """Logits [..., V] of the rows of `table` [V, D] for x [..., D]: the posterior of equal Gaussians around each row, of a
+    variance that is `sharpness` times smaller than a row's mean square norm."""
+    square = table.pow(2).sum(-1)
+    return (x @ table.T - square / 2) / (square.mean() / sharpness)
+
+
+STRANGERS = 2000
+BLANK = "\n"  # what sound between words should be
 
 
 def _loss(each: Callable[[Step], tuple[Tensor, Tensor]], step: Step) -> Loss:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polymodal.corpora.voices.phonemes import phonemes
-from polymodal.corpora.voices.waveform import TEMPO, flac, session
+from polymodal.corpora.voices.waveform import TEMPO, flac
 from polymodal.errors import MediaError
+from polymodal.parts.voices.phonemes import phonemes
+from polymodal.parts.voices.session import session
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,14 +1,13 @@
-"""What the voices share: a seeded graph, and the file a waveform becomes. Decides that a chunk of sentences is the unit.
+"""What the voices share: their tempo, and the file a waveform becomes. Decides that a chunk of sentences is the unit.
 
-The noise inside a voice's graph comes from ONNX Runtime's generator, which is seeded when a session is made and then
-runs on; so one session speaks one chunk of sentences in order, and a chunk is made again as a whole after a kill.
+The noise inside a voice's graph is seeded when a session is made and then runs on (`parts.voices.session`); so one session
+speaks one chunk of sentences in order, and a chunk is made again as a whole after a kill.
 """
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polymodal.corpora.items import RATE
 
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 TEMPO = (0.85, 1.15)  # factor of the durations
-
-
-def session(model: Path, seed: int) -> Any:
-    """An onnxruntime.InferenceSession on one thread whose noise begins at `seed`."""
-    import onnxruntime
-
-    onnxruntime.set_seed(seed)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # short sentences: more threads only wait for each other
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def flac(samples: np.ndarray, rate: int) -> bytes:

@@ -6,4 +6,5 @@ GENERATORS = {
     "fsq": "polymodal.parts.generators.fsq.FSQ",
     "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",
     "patches": "polymodal.parts.generators.patches.Patches",
+    "voice": "polymodal.parts.generators.voice.Voice",
 }
