@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from polymodal import media
 from polymodal.content import Part, text, user
 from polymodal.errors import PolymodalError
 from polymodal.model.filling import Content, fill
@@ -24,6 +23,7 @@ from polymodal.model.generation import Generation, Sampling, generate
 from polymodal.model.outputs import OutputDesign
 from polymodal.model.row import Row, croppable, keeps
 from polymodal.model.sequence import Example, Made, MediaItem, Span
+from polymodal.model.spans import made_key
 
 if TYPE_CHECKING:
     from polymodal.model.composition import Composition
@@ -149,7 +149,7 @@ def _span(
     reply.parts.append(part)
     held = content.held if content.held is not None else content.given
     if grammar.body.kind not in ("signals", "text") and held is not None:
-        key = media.fingerprint(part)
+        key = made_key(part)
         item = held if held.ndim == 2 and content.held is not None else held[0]
         if prepared is not None:
             prepared[key] = MediaItem(design.modality, key, grammar.length, encoded=item.cpu())
@@ -214,4 +214,6 @@ def _free(composition: Composition, body: Any) -> Row | None:
     if getattr(body, "guidance", 1.0) == 1.0:
         return None
     example = composition.processor.encode([user(text(""))], generate=True, name="nothing")
+    if not len(example):  # a seq2seq backbone's encoder has to read something
+        example = replace(example, ids=torch.tensor([composition.processor.stop_ids[0]]), supervised=torch.tensor([False]))
     return Row(composition.model, example)

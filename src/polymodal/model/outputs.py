@@ -167,6 +167,9 @@ def _build(role: str, recipe: OutputRecipe, backbone: Backbone, first: int, leni
         )
     if backbone.seq2seq and isinstance(body, Masked | Latents):
         raise RecipeError(f"{role}.span '{body.kind}' needs a causal backbone; this one is seq2seq")
+    if recipe.tap.layer is not None and (backbone.seq2seq or not 0 <= recipe.tap.layer < len(backbone.layers)):
+        has = "a seq2seq backbone has two sorts of them" if backbone.seq2seq else f"it has {len(backbone.layers)}"
+        raise RecipeError(f"{role}.tap.layer {recipe.tap.layer} is no layer of the backbone to tap: {has}")
     if isinstance(body, Signals):
         grammar = Grammar(body, first, body.tokens)
     elif generator is None or generator.takes == "text":

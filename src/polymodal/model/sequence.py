@@ -104,7 +104,7 @@ class Example:
             out[span.start : span.start + span.length] = [(shown, j) for j in range(span.length)]
         for made in self.made if self.target is None else ():
             if made.content is not None and made.content.ndim == 2:  # latents, which no id tells apart
-                out[made.start : made.start + made.length] = [(f"made:{made.key}", j) for j in range(made.length)]
+                out[made.start : made.start + made.length] = [(made.key, j) for j in range(made.length)]
         return out
 
 

@@ -31,6 +31,11 @@ class Maker(Protocol):
     def encode(self, prepared: Tensor) -> Tensor: ...
 
 
+def made_key(part: Part) -> str:
+    """What is known of a part that was made is kept by this: the same medium may also be shown to the model."""
+    return f"made:{media.fingerprint(part)}"
+
+
 class Rendered(NamedTuple):
     """`ids` of a whole span, which of them are `learned`, and its body, where it has one of its own."""
 
@@ -64,7 +69,7 @@ class Spans:
         if name is None:
             raise ContentError(f"this model makes no {part.type}; it makes {', '.join(sorted(self.makers)) or 'only text'}")
         maker = self.makers[name]
-        grammar, key = maker.grammar, media.fingerprint(part)
+        grammar, key = maker.grammar, made_key(part)
         target, content = None, None
         if grammar.body.kind == "text":
             if part.caption is None:

@@ -37,28 +37,37 @@ def _begun(count: int, table: Tensor) -> nn.Parameter:
 
 
 class Extension:
-    """Hooks on a backbone's embeddings and head. `tables`: in the order of their ids, which begin behind `vocabulary`."""
+    """Hooks on a backbone's embeddings and head. `tables`: in the order of their ids, which begin behind its vocabulary."""
 
     def __init__(self, backbone: Backbone, tables: Sequence[OwnTokens]) -> None:
-        self.tables = list(tables)
-        embeddings = backbone.lm.get_input_embeddings()
-        self.vocabulary: int = embeddings.num_embeddings
-        self._ids = torch.empty(0)
-        embeddings.register_forward_pre_hook(self._before)
-        embeddings.register_forward_hook(self._embedded)
-        backbone.lm.get_output_embeddings().register_forward_hook(self._said)
-
-    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._ids = args[0]
-        return (self._ids.where(self._ids < self.vocabulary, 0), *args[1:])
-
-    def _embedded(self, module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:
-        own = self._ids - self.vocabulary
-        if not (own >= 0).any():
-            return out
-        rows = torch.cat([table.embedding for table in self.tables]).to(out.dtype)
-        return torch.where((own >= 0)[..., None], rows[own.clamp(min=0)], out)
+        self.tables, lm = list(tables), backbone.lm
+        whole = lm.get_input_embeddings()
+        both = [whole, lm.get_decoder().get_input_embeddings()] if backbone.seq2seq else [whole]  # T5's has its own module
+        for embeddings in {id(module): module for module in both}.values():
+            reading = _Reading(self, whole.num_embeddings)
+            embeddings.register_forward_pre_hook(reading.before)
+            embeddings.register_forward_hook(reading.after)
+        lm.get_output_embeddings().register_forward_hook(self._said)
 
     def _said(self, module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:
         rows = torch.cat([table.head for table in self.tables]).to(args[0].dtype)
         return torch.cat([out, (args[0] @ rows.T).to(out.dtype)], -1)
+
+
+class _Reading:
+    """Around a call of a table of embeddings: it is given ids of its own only, and what it lacks is put in."""
+
+    def __init__(self, extension: Extension, vocabulary: int) -> None:
+        self.extension, self.vocabulary = extension, vocabulary
+        self.ids = torch.empty(0)
+
+    def before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.ids = args[0]
+        return (self.ids.where(self.ids < self.vocabulary, 0), *args[1:])
+
+    def after(self, module: nn.Module, args: tuple[Any, ...], out: Tensor) -> Tensor:
+        own = self.ids - self.vocabulary
+        if not (own >= 0).any():
+            return out
+        rows = torch.cat([table.embedding for table in self.extension.tables]).to(out.dtype)
+        return torch.where((own >= 0)[..., None], rows[own.clamp(min=0)], out)
