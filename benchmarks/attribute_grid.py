@@ -97,13 +97,13 @@ def write(folder: Path, pictures: int, seed: int = 0) -> None:
     asked = [f"draw {words(combination, rng)}" for combination in chosen]
     for i, combination in enumerate(chosen):
         drawn(combination, noise).save(folder / "pictures" / f"{i}.png")
-    for name, questions in (
-        ("pairs", asked),
-        ("shuffled", rng.sample(asked, len(asked))),
-        ("free", [""] * len(asked)),
+    for name, questions, before in (
+        ("pairs", asked, ["here"]),
+        ("shuffled", rng.sample(asked, len(asked)), ["here"]),
+        ("free", [""] * len(asked), []),  # the row that guides has an opener and nothing before it
     ):
         rows = [
-            [("user", question), ("assistant", ["here", _part(i, combination)])]
+            [("user", question), ("assistant", [*before, _part(i, combination)])]
             for i, (question, combination) in enumerate(zip(questions, chosen, strict=True))
         ]
         _rows(folder / f"{name}.jsonl", rows)

@@ -24,7 +24,6 @@ import torch
 from PIL import Image
 
 import attribute_grid as grid
-from common import show
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
@@ -45,6 +44,10 @@ BASELINES = (
     "codec, real pictures",
 )
 SEEDS = (0, 1, 2)
+HELD = ("held: colour", "shape", "quarter", "all")
+SEEN = ("seen: colour", "shape ", "quarter ", "all ")  # keys of one row
+COSTS = {"trained": "trained", "train s": "train_s", "s a sample": "sample_s", "repeats": "repeats"}
+COLUMNS = ("", "n", *HELD, "each seed", *SEEN, *COSTS)
 Rights = list[list[bool]]  # of each sample, which attributes are as asked
 
 
@@ -198,6 +201,7 @@ class Bench:
         return SEEDS[:1] if self.quick else SEEDS
 
     def run(self, families: Sequence[str]) -> None:
+        """Each family with its first seed, then the controls, then the other seeds."""
         self.given()
         plan = [(seed, False) for seed in self.seeds]
         for seed, shuffled in (plan[0], (0, True), *plan[1:]):
@@ -227,33 +231,48 @@ def shares(rights: Rights) -> list[float]:
     return [*table.mean(0).tolist(), table.prod(1).mean().item()]
 
 
-def rows(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
-    """The table: all seeds of a family together, and the spread of the seeds where there are several."""
-    out = []
-    for name in BASELINES:
-        if name in results:
-            out.append(_row(name, [results[name]]))
+def table(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each baseline, family and control; of a family, the samples of all seeds together, and each seed."""
+    rows = [_row(name, [results[name]]) for name in BASELINES if name in results]
+    guess = [1 / size for size in grid.SIZES]
+    for name, held, seen in (
+        ("best constant guess", 1 / len(grid.HELD), 1 / len(grid.SEEN)),
+        ("chance", 1 / len(grid.ALL), 1 / len(grid.ALL)),
+    ):
+        rows.append(
+            {"": name} | dict(zip(HELD, [*guess, held], strict=True)) | dict(zip(SEEN, [*guess, seen], strict=True))
+        )
     for family in families:
         found = [results[f"{family}-{seed}"] for seed in SEEDS if f"{family}-{seed}" in results]
         if found:
-            out.append(_row(family, found))
+            rows.append(_row(family, found))
         if f"{family}-shuffled" in results:
-            out.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
-    return out
+            rows.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
+    return [{key: row.get(key, "") for key in COLUMNS} for row in rows]
 
 
 def _row(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"": name, "seeds": len(found)}
-    for side in ("held", "seen"):
+    row: dict[str, Any] = {"": name, "n": sum(len(result.get("held", [])) for result in found)}
+    for side, keys in (("held", HELD), ("seen", SEEN)):
         rights = [right for result in found for right in result.get(side, [])]
-        for key, share in zip((*grid.ATTRIBUTES, "all"), shares(rights) if rights else [""] * 4, strict=True):
-            row[f"{side} {key}"] = share
+        row |= dict(zip(keys, shares(rights), strict=True)) if rights else {}
     each = [shares(result["held"])[3] for result in found if "held" in result]
-    row["each seed"] = " ".join(f"{share:.2f}" for share in each)
-    for key in ("trained", "train_s", "sample_s", "repeats"):
-        told = [result[key] for result in found if key in result]
-        row[key] = "" if not told else (told[0] if key == "trained" else sum(told) / len(told))
+    row["each seed"] = " ".join(f"{share:.2f}" for share in each) if len(each) > 1 else ""
+    for key, of in COSTS.items():
+        told = [result[of] for result in found if of in result]
+        if told:
+            row[key] = told[0] if of == "trained" else sum(told) / len(told)
     return row
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table as the page has it."""
+
+    def cell(value: Any) -> str:
+        return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    lines = [list(COLUMNS), ["---"] * len(COLUMNS), *([cell(row[key]) for key in COLUMNS] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -271,8 +290,8 @@ def main() -> None:
     loop.Renderer = Kept  # type: ignore[misc]
     bench = Bench(arguments.folder, arguments.quick)
     bench.run(arguments.families)
-    table = rows(bench.results, arguments.families)
-    show(arguments, "docs/output-designs.md", table, {row[""]: row for row in table})
+    rows = table(bench.results, arguments.families)
+    print(json.dumps({row[""]: row for row in rows}) if arguments.json else markdown(rows))
 
 
 if __name__ == "__main__":
