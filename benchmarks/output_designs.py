@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 
 import attribute_grid as grid
-from output_table import SEEDS, Rights, markdown, shares, table
+from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
@@ -194,7 +194,7 @@ class Bench:
                 made.append(next((p.media for p in parts if p.type == "image"), None))
             out[side], count = self.score(made, wanted), count + len(wanted)
             if side == "held":
-                sheet(made[::each], self.folder / f"{run}.png")
+                strip(made[::each]).save(self.folder / f"{run}.png")
         return out | {"sample_s": round((time.process_time() - begun) / count, 3)}
 
     @property
@@ -227,14 +227,6 @@ class Bench:
                 self.once(run, make)
 
 
-def sheet(pictures: Sequence[Image.Image | None], file: Path) -> None:
-    out = Image.new("RGB", (len(pictures) * (grid.SIDE + 1), grid.SIDE), "white")
-    for i, picture in enumerate(pictures):
-        if picture is not None:
-            out.paste(picture.resize((grid.SIDE, grid.SIDE)), (i * (grid.SIDE + 1), 0))
-    out.save(file)
-
-
 def main() -> None:
     from transformers.utils import logging
 
@@ -244,6 +236,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES)
     parser.add_argument("--quick", action="store_true", help="three steps of everything: does it run?")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
+    parser.add_argument("--page", type=Path, help="write the table, and beside it the contact sheet, into this page")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -251,6 +244,10 @@ def main() -> None:
     bench = Bench(arguments.folder, arguments.quick)
     bench.run(arguments.families)
     rows = table(bench.results, arguments.families)
+    if arguments.page is not None:
+        fill(arguments.page, markdown(rows))
+        names = [f"{family}-{of}" for of in (0, "shuffled") for family in arguments.families]
+        contact(bench.folder, names).save(arguments.page.parent / "images/output-designs/samples.webp", lossless=True)
     print(json.dumps({row[""]: row for row in rows}) if arguments.json else markdown(rows))
 
 

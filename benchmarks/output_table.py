@@ -3,10 +3,14 @@ for combinations that were held out and for those that were not, what each seed 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 
 import attribute_grid as grid
 
@@ -72,3 +76,38 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
     lines = [list(COLUMNS), ["---"] * len(COLUMNS), *([cell(row[key]) for key in COLUMNS] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+ZOOM, LABEL = 3, 150  # of pictures in the contact sheet, and the room for the names of its rows
+
+
+def contact(folder: Path, names: Sequence[str]) -> Image.Image:
+    """What was made of one sample of each held-out combination: a column each. Rows: real pictures, then runs by name, as far
+    as they are there; their strips lie in the folder."""
+    noise = np.random.default_rng(11)
+    strips = [("real", strip([grid.drawn(combination, noise) for combination in grid.HELD]))]
+    strips += [(name, Image.open(folder / f"{name}.png")) for name in names if (folder / f"{name}.png").is_file()]
+    width, height = strips[0][1].width * ZOOM, (grid.SIDE + 1) * ZOOM
+    out = Image.new("RGB", (LABEL + width, height * len(strips)), "white")
+    for i, (name, row) in enumerate(strips):
+        out.paste(row.resize((width, grid.SIDE * ZOOM), Image.Resampling.NEAREST), (LABEL, i * height))
+        ImageDraw.Draw(out).text((4, i * height + 16), name, fill="black", font_size=15)
+    return out
+
+
+def strip(pictures: Sequence[Image.Image | None]) -> Image.Image:
+    """Pictures in a row; white where there is none."""
+    out = Image.new("RGB", (len(pictures) * (grid.SIDE + 1), grid.SIDE), "white")
+    for i, picture in enumerate(pictures):
+        if picture is not None:
+            out.paste(picture.resize((grid.SIDE, grid.SIDE)), (i * (grid.SIDE + 1), 0))
+    return out
+
+
+def fill(page: Path, text: str) -> None:
+    """Put the table between the page's marks. Raises ValueError if it has none."""
+    marks = re.compile(r"(<!-- table -->\n).*?(<!-- end of table -->)", re.S)
+    before = page.read_text(encoding="utf-8")
+    if not marks.search(before):
+        raise ValueError(f"{page} has no marks '<!-- table -->' and '<!-- end of table -->'")
+    page.write_text(marks.sub(lambda found: f"{found[1]}{text}\n{found[2]}", before), encoding="utf-8")
