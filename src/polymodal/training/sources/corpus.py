@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from PIL import Image
 from pydantic import Field
 
-from polymodal.content import Part, assistant, user
+from polymodal.content import Message, Part, assistant, user
+from polymodal.corpora.emoji import STYLES
 from polymodal.corpora.grammar import with_article
 from polymodal.corpora.items import Box
 from polymodal.corpora.kinds import UNKNOWN, choices, kind
@@ -49,7 +50,7 @@ class CorpusSource:
             )
         self.templates: list[Template] | None = None
         if templates is not None:
-            more = {"kind", "choices", "a_concept", "cells", "middles"}
+            more = {"kind", "choices", "a_concept", "cells", "middles", "style"}
             self.templates = validated(templates, known | more, f"data '{corpus}'")
         where = where or {}
         for key in where:
@@ -72,9 +73,10 @@ class CorpusSource:
     def sample(self, index: int, rng: random.Random) -> Sample:
         item = self.items[index]
         shown = [] if item.modality == "text" else [media_of(item)]
-        asked = self._worded(item, shown, rng) if self.templates is not None else self._own(item, rng)
+        if self.templates is not None:
+            return Sample(self._worded(item, shown, rng), f"{self.name}:{item.id}")
         messages = []
-        for question, answer in asked:
+        for question, answer in self._own(item, rng):
             messages += [user(*shown, question) if question else user(*shown), assistant(answer)]
             shown = []  # media is shown once, in the first turn
         return Sample(messages, f"{self.name}:{item.id}")
@@ -85,8 +87,8 @@ class CorpusSource:
         chosen = sorted(rng.sample(range(size), min(self.turns, size)))
         return [(item.questions[i].ask, item.questions[i].answer) for i in chosen]
 
-    def _worded(self, item: Any, shown: list[Part], rng: random.Random) -> list[tuple[str, str]]:
-        """(question, answer) of one wording of the recipe."""
+    def _worded(self, item: Any, shown: list[Part], rng: random.Random) -> list[Message]:
+        """One wording of the recipe."""
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
         if {"cells", "middles"} & set(template.names):
@@ -95,7 +97,7 @@ class CorpusSource:
             fields["middles"] = "\n".join(middles(item.boxes, self.cells, size))
         if fields["choices"] is not None:
             fields["choices"] = choices(fields["kind"], rng)
-        return [(template.ask.format_map(fields), template.answer.format_map(fields))]
+        return template.messages(fields, shown)
 
     def _usable(self, item: Any) -> list[Template]:
         fields = self._fields(item)
@@ -106,6 +108,7 @@ class CorpusSource:
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
         fields |= {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        fields |= {"style": STYLES.get(item.vendor)}
         if item.boxes:
             fields |= {"cells": "", "middles": ""}  # there, and found out for the one that is asked about
         return fields
