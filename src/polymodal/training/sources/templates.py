@@ -21,8 +21,8 @@ class Template(Strict):
     that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}` what has its own middle
     in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not asked it.
 
-    With a `caption` the item's medium is not shown but made: it stands in the answer where `{media}` does, and `output` names
-    what makes it, where several outputs could."""
+    With a `caption` the item's medium is not shown but made: it stands in the answer where `{media}` does, and `output`
+    names what makes it, where several outputs could."""
 
     ask: str
     answer: str
@@ -52,7 +52,7 @@ class Template(Strict):
         caption = self.caption.format_map(fields)
         made = [replace(part, caption=caption, output=self.output) for part in media]
         before, _, after = (side.format_map(fields) for side in self.answer.partition("{media}"))
-        said = [Part("text", text=text) if isinstance(text, str) else text for text in (before, *made, after) if text]
+        said: list[Part | str] = [part for part in (before, *made, after) if part]
         return [user(*asked) if asked else user(""), assistant(*said)]
 
 
