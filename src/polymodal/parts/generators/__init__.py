@@ -3,6 +3,7 @@
 GENERATORS = {
     "audio-diffusion": "polymodal.parts.generators.audio_diffusion.AudioDiffusion",
     "diffusion": "polymodal.parts.generators.diffusion.ImageDiffusion",
+    "latent-speech": "polymodal.parts.generators.latent_speech.LatentSpeech",
     "video-diffusion": "polymodal.parts.generators.video_diffusion.VideoDiffusion",
     "voice": "polymodal.parts.generators.voice.Voice",
 }
