@@ -167,6 +167,16 @@ def test_fit_teaches_the_autoencoder_and_nothing_else(name):
     assert all(key.startswith("vae.") for key in changed)
 
 
+def test_how_attention_is_computed_changes_no_loss(monkeypatch):
+    made = generator()
+    latents, losses = made.encode(pictures(made)), []
+    for short in (0, 256):
+        monkeypatch.setattr("polymodal.parts.generators.denoising.SHORT", short)
+        torch.manual_seed(0)
+        losses.append(made.loss(latents, torch.ones(3, 5, 12)))
+    torch.testing.assert_close(*losses)
+
+
 def test_a_condition_learns_a_picture():
     made = generator(drop=0.0)
     optimizer = torch.optim.Adam(made.network.parameters(), lr=3e-3)
