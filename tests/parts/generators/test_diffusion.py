@@ -86,7 +86,7 @@ def test_a_seed_makes_the_same_pictures(name):
     first, again, other = [[picture.tobytes() for picture in drawn] for drawn in seeds]
     assert first == again
     assert first != other
-    assert seeds[0][0].size == (made.side * made.stride,) * 2
+    assert seeds[0][0].size == (made.size,) * 2
     assert steps[-1][0] == steps[-1][1] == len(steps) / 3
 
 
@@ -165,6 +165,16 @@ def test_fit_teaches_the_autoencoder_and_nothing_else(name):
     changed = {key for key, value in made.state_dict().items() if not torch.equal(before[key], value)}
     assert changed
     assert all(key.startswith("vae.") for key in changed)
+
+
+def test_how_attention_is_computed_changes_no_loss(monkeypatch):
+    made = generator()
+    latents, losses = made.encode(pictures(made)), []
+    for short in (0, 256):
+        monkeypatch.setattr("polymodal.parts.generators.denoising.SHORT", short)
+        torch.manual_seed(0)
+        losses.append(made.loss(latents, torch.ones(3, 5, 12)))
+    torch.testing.assert_close(*losses)
 
 
 def test_a_condition_learns_a_picture():

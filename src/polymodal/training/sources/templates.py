@@ -52,7 +52,7 @@ class Template(Strict):
         caption = self.caption.format_map(fields)
         made = [replace(part, caption=caption, output=self.output) for part in media]
         before, _, after = (side.format_map(fields) for side in self.answer.partition("{media}"))
-        said: list[Part | str] = [part for part in (before, *made, after) if part]
+        said: list[Part | str] = [*filter(None, [before]), *made, *filter(None, [after])]
         return [user(*asked) if asked else user(""), assistant(*said)]
 
 
