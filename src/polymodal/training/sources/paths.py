@@ -33,5 +33,5 @@ def anchored(media: Any, folder: Path) -> Any:
 
 
 def anchored_message(message: Message, folder: Path) -> Message:
-    parts = (p if p.type == "text" else replace(p, media=anchored(p.media, folder)) for p in message.parts)
+    parts = (p if p.media is None else replace(p, media=anchored(p.media, folder)) for p in message.parts)
     return Message(message.role, tuple(parts), message.train)
