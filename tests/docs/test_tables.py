@@ -29,7 +29,9 @@ from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.fusion import FUSIONS
+from polymodal.parts.generators import GENERATORS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.output_projectors import OUTPUT_PROJECTORS
 from polymodal.parts.shared import SHARED
 from polymodal.training.evaluate import Evaluation
 from polymodal.training.objectives import OBJECTIVES
@@ -56,24 +58,28 @@ def plain(value) -> str:
     return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
 
 
-CONTEXT = ("width_in", "width_out", "backbone")  # what a composition gives a part beside its options
+CONTEXT = ("n", "width_in", "width_out", "backbone")  # what a composition gives a part beside its options
 TABLES = [
     *(
         ("guide/compose.md", kind, entry)
         for kind, entry in {**BACKBONES, **ENCODERS, **INPUT_PROJECTORS, **FUSIONS, **SHARED}.items()
     ),
     *(("guide/train.md", kind, entry) for kind, entry in SOURCES.items()),
+    *(("guide/make.md", kind, entry) for kind, entry in {**OUTPUT_PROJECTORS, **GENERATORS}.items()),
 ]
 
 
-@pytest.mark.parametrize(("page", "kind", "entry"), TABLES, ids=[f"{table[1]}" for table in TABLES])
+@pytest.mark.parametrize(("page", "kind", "entry"), TABLES, ids=[f"{table[0]}-{table[1]}" for table in TABLES])
 def test_a_row_names_every_option_with_its_default_and_no_other(page, kind, entry):
     if isinstance(entry, str):
         module, _, name = entry.rpartition(".")
         entry = getattr(import_module(module), name)
-    parameters = [p for p in inspect.signature(entry).parameters.values() if p.name not in CONTEXT]
-    named = {p.name if p.default in (None, p.empty) else f"{p.name}: {plain(p.default)}" for p in parameters}
-    cell = row(page, kind).split("|")[3 if kind in ENCODERS else 2]
+    given = (*CONTEXT, "positions") if kind in OUTPUT_PROJECTORS and page == "guide/make.md" else CONTEXT
+    parameters = [p for p in inspect.signature(entry).parameters.values() if p.name not in given]
+    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
+    nothing = (None, inspect.Parameter.empty)
+    named = {name if value in nothing else f"{name}: {plain(value)}" for name, value in defaults.items()}
+    cell = row(page, kind).split("|")[3 if kind in ENCODERS and page == "guide/compose.md" else 2]
     assert set(re.findall(r"`([^`]+)`", cell)) == named
 
 
