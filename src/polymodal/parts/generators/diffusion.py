@@ -25,7 +25,7 @@ class ImageDiffusion(Diffusion):
     of a text encoder (`TextConditions`), if not that of `path`. `steps` and `guidance` of `make`; `size` of its pictures in
     pixels. `drop` and `min_snr`: see `Diffusion`. `noise`: standard deviation of what `fit` adds to latents that are not
     drawn already, and `prior`: how much it holds them to a normal distribution. Networks that want more than one condition
-    (Stable Diffusion XL) are refused."""
+    (Stable Diffusion XL and 3 as released) are refused."""
 
     modality = "image"
 
@@ -46,7 +46,9 @@ class ImageDiffusion(Diffusion):
             raise RecipeError("generator 'diffusion' needs either 'path' (pretrained) or 'config' (random weights)")
         parts = _pretrained(path) if path is not None else _built(config or {})
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
-        if network.config.get("addition_embed_type") is not None:
+        pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
+        fits = pooled is None or pooled == network.config.get("joint_attention_dim")
+        if network.config.get("addition_embed_type") is not None or not fits:
             raise RecipeError(
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )
