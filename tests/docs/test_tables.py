@@ -206,9 +206,9 @@ def test_a_missing_asset_is_refused_as_the_page_says(tmp_path):
 
 def test_the_json_of_an_answer_has_the_keys_that_the_page_explains(tiny):
     answer = tiny.ask("what is this?", images=[picture(1)], sampling=Sampling(max_new_tokens=2)).to_json()
-    explained = set(re.findall(r"^\| `((?:text|parts|timing|tokens)[.\w]*)` \|", read("guide/ask.md"), re.M))
-    nested = {f"{key}.{inner}" for key in ("timing", "tokens") for inner in answer[key]}
-    assert explained == nested | {"text", "parts"} == nested | answer.keys() - {"timing", "tokens"}
+    explained = set(re.findall(r"^\| `((?:text|parts|timing|tokens|sampling)[.\w]*)` \|", read("guide/ask.md"), re.M))
+    nested = {f"{key}.{inner}" for key in ("timing", "tokens", "sampling") for inner in answer[key]}
+    assert explained == nested | {"text", "parts"} == nested | answer.keys() - {"timing", "tokens", "sampling"}
 
 
 def test_every_file_and_make_target_that_a_page_names_exists():

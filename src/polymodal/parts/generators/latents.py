@@ -50,7 +50,9 @@ class LatentDiffusion(Diffusion):
         prior: float = 1e-3,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
-        if network.config.get("addition_embed_type") is not None:
+        pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
+        fits = pooled is None or pooled == network.config.get("joint_attention_dim")
+        if network.config.get("addition_embed_type") is not None or not fits:
             raise RecipeError(
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )

@@ -51,8 +51,9 @@ class Template(Strict):
             return [user(*media, *asked), assistant(self.answer.format_map(fields))]
         caption = self.caption.format_map(fields)
         made = [replace(part, caption=caption, output=self.output) for part in media]
-        before, _, after = (side.format_map(fields) for side in self.answer.partition("{media}"))
-        said: list[Part | str] = [*filter(None, [before]), *made, *filter(None, [after])]
+        before, _, after = self.answer.partition("{media}")
+        texts = [[text.format_map(fields)] if text else [] for text in (before, after)]
+        said: list[Part | str] = [*texts[0], *made, *texts[1]]
         return [user(*asked) if asked else user(""), assistant(*said)]
 
 
