@@ -53,6 +53,12 @@ class Diffusion(Generator):
 
         self.network, self.scheduler, self.texts = network, scheduler, texts
         self.positions, self.width = positions, _width(network)
+        if texts is not None and texts.width != self.width:
+            raise RecipeError(
+                f"generator.conditions are {texts.width} numbers wide, {type(network).__name__} wants {self.width}"
+            )
+        if positions > 1 and _classed(network):
+            raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
