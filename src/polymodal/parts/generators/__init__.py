@@ -2,4 +2,8 @@
 
 GENERATORS = {
     "diffusion": "polymodal.parts.generators.diffusion.ImageDiffusion",
+    "vq": "polymodal.parts.generators.vq.VQ",
+    "fsq": "polymodal.parts.generators.fsq.FSQ",
+    "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",
+    "patches": "polymodal.parts.generators.patches.Patches",
 }
