@@ -6,4 +6,8 @@ GENERATORS = {
     "fsq": "polymodal.parts.generators.fsq.FSQ",
     "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",
     "patches": "polymodal.parts.generators.patches.Patches",
+    "frames": "polymodal.parts.generators.frames.FrameCodec",
+    "encodec": "polymodal.parts.generators.encodec.EncodecAudio",
+    "retrieval": "polymodal.parts.generators.retrieval.Retrieval",
+    "feature-decoder": "polymodal.parts.generators.image_features.FeatureDecoder",
 }
