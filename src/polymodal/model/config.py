@@ -197,7 +197,7 @@ def _anchor(node: Any, folder: Path) -> None:
     for child in children:
         _anchor(child, folder)
     if isinstance(node, dict):
-        for key in ("path", "tokenizer", "names"):
+        for key in ("path", "tokenizer", "names", "store"):
             if isinstance(node.get(key), str) and node[key].startswith("."):
                 node[key] = str((folder / node[key]).resolve())
         if isinstance(run := node.get("run"), dict):
