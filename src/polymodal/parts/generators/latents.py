@@ -78,6 +78,11 @@ class LatentDiffusion(Diffusion):
             return self.denoising(targets.transpose(1, 2).unflatten(2, self.shape[1:]), condition)
         return self.denoising(self._latents(targets), condition)
 
+    def reduced(self, target: Tensor) -> Tensor | None:
+        if self.vae is None or any(p.requires_grad for p in self.vae.parameters()):
+            return None
+        return self.encode(target[None])[0]
+
     def fit(self, targets: Tensor) -> Tensor:
         """[S, ..., C, H, W] -> [S]: the mean distance in colours and in differences of neighbours, through latents with
         noise on them, and `prior` times their divergence from a normal distribution (but for a constant)."""
