@@ -60,8 +60,8 @@ class Whole:
 
 class Step:
     """One micro-batch through one model: what several objectives share is computed once, and only if asked for. `whole`:
-    the step it is a part of, by default nothing but this. `reduced`: what the steps of a stage remember of media to be made,
-    by fingerprint, where that does not change in it."""
+    the step it is a part of, by default nothing but this. `reduced`: what the steps of a stage remember of media to be
+    made, by fingerprint, where that does not change in it."""
 
     def __init__(
         self,

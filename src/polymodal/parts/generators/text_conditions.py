@@ -18,7 +18,7 @@ from torch.nn import functional
 from polymodal.errors import RecipeError
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
-KEPT = 20_000  # captions whose states are remembered: half a gigabyte of MiniLM's at 16 positions
+KEPT = 40_000  # captions whose states are remembered: half a gigabyte of MiniLM's, at nine tokens each
 LONGEST = 128  # tokens of a caption of which one vector is made
 # CLIP's states behind the end of a text mean something to what was trained on them: Stable Diffusion masks none of them.
 _UNMASKED = ("clip_text_model",)
@@ -60,8 +60,11 @@ class TextConditions:
         if caption not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
-            self._kept[caption] = self._read([caption])[0]
-        return self._kept[caption]
+            row = self._read([caption])[0]
+            said = row.any(-1).nonzero()
+            self._kept[caption] = row[: int(said.max()) + 1 if len(said) else 0].clone()  # without the padding's zeros
+        row = self._kept[caption]
+        return functional.pad(row, (0, 0, 0, self.positions - len(row)))
 
     @property
     def width(self) -> int:

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from polymodal.content import Message, Part, assistant, user
+from polymodal.corpora.combinations import Combinations, combination
 from polymodal.corpora.emoji import STYLES
 from polymodal.corpora.grammar import with_article
 from polymodal.corpora.items import Box
@@ -28,7 +29,8 @@ def media_of(item: Any) -> Part:
 class CorpusSource:
     """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random; without templates,
     `turns` of the item's own questions, drawn at random and asked in their order (all of them where it has fewer).
-    `split` and `where` (`{field: [allowed values]}`) choose items. `cells`: of how many parts along each side `{cells}`
+    `split`, `where` (`{field: [allowed values]}`) and `combinations` (those of concept and design that generators are
+    trained on, or those that are held out) choose items. `cells`: of how many parts along each side `{cells}`
     and `{middles}` tell what they show."""
 
     def __init__(
@@ -39,6 +41,7 @@ class CorpusSource:
         where: dict[str, list[str]] | None = None,
         turns: int = 1,
         cells: Annotated[int, Field(ge=1)] = 3,
+        combinations: Combinations | None = None,
     ) -> None:
         from polymodal import corpora
 
@@ -61,6 +64,8 @@ class CorpusSource:
             for item in corpora.read(corpus)
             if item.split == split and all(str(getattr(item, key)) in allowed for key, allowed in where.items())
         ]
+        if combinations is not None:
+            self.items = [item for item in self.items if combination(item.concept, item.vendor) == combinations]
         self.items = [item for item in self.items if (item.questions if self.templates is None else self._usable(item))]
         if not self.items:
             wanted = f"split '{split}' and {where or 'any field'}"
