@@ -7,4 +7,8 @@ GENERATORS = {
     "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",
     "patches": "polymodal.parts.generators.patches.Patches",
     "voice": "polymodal.parts.generators.voice.Voice",
+    "frames": "polymodal.parts.generators.frames.FrameCodec",
+    "encodec": "polymodal.parts.generators.encodec.EncodecAudio",
+    "retrieval": "polymodal.parts.generators.retrieval.Retrieval",
+    "feature-decoder": "polymodal.parts.generators.image_features.FeatureDecoder",
 }

@@ -16,6 +16,10 @@ from polymodal.parts.generators import networks
 from polymodal.parts.generators.denoising import Diffusion
 from polymodal.parts.generators.text_conditions import TextConditions
 
+CONDITIONS = {
+    "texts": "polymodal.parts.generators.text_conditions.TextConditions",
+    "pictures": "polymodal.parts.generators.image_conditions.ImageConditions",
+}
 SHARPNESS = 1.0  # of edges against colours in what an autoencoder is fitted by
 
 
@@ -51,7 +55,7 @@ class ImageDiffusion(Diffusion):
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )
         conditions = dict(conditions or {})
-        own = "text_encoder" in parts and not conditions.keys() & {"path", "config"}
+        own = "text_encoder" in parts and not conditions.keys() & {"path", "config", "of"}
         if own:
             conditions = {"path": path, "pipeline": True, "positions": parts["text_encoder"]} | conditions
         if not isinstance(conditions.get("positions"), int):
@@ -151,7 +155,7 @@ class ImageDiffusion(Diffusion):
 
 
 def _texts(conditions: dict[str, Any]) -> TextConditions:
-    return build("generator.conditions", {"texts": TextConditions}, {"kind": "texts", **conditions})
+    return build("generator.conditions", CONDITIONS, {"kind": "texts", **conditions})
 
 
 def _plain(state: Any) -> Tensor:
