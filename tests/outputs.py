@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tests.conftest import LLAMA, picture
 
 from polymodal.content import Part, assistant, user
 from polymodal.model.composition import Composition
+from polymodal.model.sequence import Example, collate
+from tests.conftest import LLAMA, picture
 
 BERT = {"model_type": "bert", "hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 UNET = {
@@ -40,19 +41,28 @@ OBJECTIVES["latents"] = ("flow",)
 
 
 def with_output(tiny_recipe: Any, family: str, config: dict[str, Any] = LLAMA, seen: bool = False) -> dict[str, Any]:
-    """The recipe of a tiny model with an output `image` of this family. Of a seq2seq backbone, the tokenizer's own format."""
+    """The recipe of a tiny model with an output `image` of this family. Of a seq2seq backbone, the tokenizer's own
+    format."""
     recipe = tiny_recipe(config=config, chat_format=None if config["model_type"] == "t5" else "chatml")
     recipe["model"]["outputs"] = {"image": {**FAMILIES[family], "seen": seen}}
     return recipe
 
 
 def eager(composition: Composition) -> Composition:
-    """A model that opens a span at once, and says what else it says."""
+    """A model that opens a span when it is asked to "draw a cat", at once, and says what else it says."""
+    example = composition.processor.encode([user("draw a cat")], generate=True)
     with torch.no_grad():
+        state = last_state(composition, example)
         for design in composition.model.designs.values():
-            head = composition.model.backbone.lm.get_output_embeddings().weight
-            design.tokens.head[0] = 20 * head.abs().max() * torch.sign(torch.randn(head.shape[1]))
+            design.tokens.head[0] = 100 * state / state.norm()
     return composition
+
+
+def last_state(composition: Composition, example: Example) -> torch.Tensor:
+    """The state [D] that the first token of the answer is said by."""
+    batch, backbone = collate([example], 0), composition.model.backbone
+    target = torch.tensor([composition.processor.stop_ids[:1]])
+    return backbone.hidden(composition.model.embed(batch), batch.mask, target if backbone.seq2seq else None)[0, -1]
 
 
 def drawing(seed: int = 0, caption: str = "a red cat") -> list[Any]:

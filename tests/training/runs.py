@@ -50,6 +50,24 @@ def write_talk(folder: Path, name: str = "talk.jsonl") -> Path:
     return _write(folder / name, rows)
 
 
+def write_drawings(folder: Path, name: str = "drawings.jsonl", n: int = 6) -> Path:
+    """n conversations in each of which a picture is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for i in range(n):
+        picture(i, (8, 8)).save(folder / f"{i}.png")
+        row = _row([f"draw {WORDS[i % len(WORDS)]}"], "")
+        row["messages"][1]["content"] = [
+            {"type": "image", "image": f"{i}.png", "caption": WORDS[i % len(WORDS)]},
+            *DONE[i % 2],
+        ]
+        rows.append(row)
+    return _write(folder / name, rows)
+
+
+DONE: list[list[Any]] = [[], [{"type": "text", "text": " there it is"}]]
+
+
 def _row(content: list[Any], answer: str) -> dict[str, Any]:
     content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
     return {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": answer}]}

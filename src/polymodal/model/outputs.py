@@ -167,9 +167,8 @@ def _build(role: str, recipe: OutputRecipe, backbone: Backbone, first: int, leni
         )
     if backbone.seq2seq and isinstance(body, Masked | Latents):
         raise RecipeError(f"{role}.span '{body.kind}' needs a causal backbone; this one is seq2seq")
-    if recipe.tap.layer is not None and (backbone.seq2seq or not 0 <= recipe.tap.layer < len(backbone.layers)):
-        has = "a seq2seq backbone has two sorts of them" if backbone.seq2seq else f"it has {len(backbone.layers)}"
-        raise RecipeError(f"{role}.tap.layer {recipe.tap.layer} is no layer of the backbone to tap: {has}")
+    if recipe.tap.layer is not None:
+        _check_layer(role, recipe.tap.layer, backbone)
     if isinstance(body, Signals):
         grammar = Grammar(body, first, body.tokens)
     elif generator is None or generator.takes == "text":
@@ -188,3 +187,16 @@ def _build(role: str, recipe: OutputRecipe, backbone: Backbone, first: int, leni
     elif recipe.projector is not None and generator is not None:
         raise RecipeError(f"{role}.projector: a span of kind '{body.kind}' holds ids, which need none")
     return OutputDesign(recipe, grammar, backbone, projector, generator, missing)
+
+
+def _check_layer(role: str, layer: int, backbone: Backbone) -> None:
+    """Raises `RecipeError` for a layer whose states cannot be tapped."""
+    why = ""
+    if backbone.seq2seq:
+        why = "a seq2seq backbone has two sorts of layers"
+    elif not 0 <= layer < len(backbone.layers):
+        why = f"the backbone has {len(backbone.layers)} layers"
+    elif (inside := getattr(backbone.lm.config, "hidden_size", backbone.width)) != backbone.width:
+        why = f"this backbone is {inside} wide inside and {backbone.width} outside"
+    if why:
+        raise RecipeError(f"{role}.tap.layer {layer} cannot be tapped: {why}; remove it to tap the last states")
