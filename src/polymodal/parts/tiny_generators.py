@@ -1,5 +1,5 @@
-"""Generators at tiny width, for `presets`: networks of diffusers and codecs of 8 x 8 pixels, random weights. Decides what stays
-as it is: what a generator is told (how many vectors, or text), what its network predicts, and what it is aligned to."""
+"""Generators at tiny width, for presets: networks of diffusers and codecs of 8 x 8 pixels, random weights. Decides what
+stays as it is: what a generator is told (how many vectors, or text), what its network predicts, what it is aligned to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOLD = {  # as AudioLDM's, which is told its condition as a class
     "attention_head_dim": 4,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "cross_attention_dim": None,
+    "cross_attention_dim": [8, 16],  # it attends to itself where others look at their condition
     "class_embed_type": "simple_projection",
     "projection_class_embeddings_input_dim": WIDTH,
     "class_embeddings_concat": True,
@@ -37,11 +37,12 @@ _TWO = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDe
 VAE = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
 VQ = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "num_vq_embeddings": 16}
 VOCODER = {"sampling_rate": 16000, "model_in_dim": 8, "upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8]}
-VOCODER |= {"upsample_initial_channel": 16, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]]}
+VOCODER |= {"upsample_initial_channel": 8, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
+VOCODER |= {"normalize_before": False}
 ENCODEC = {
-    **{"model_type": "encodec", "sampling_rate": 24000, "target_bandwidths": [12.0], "upsampling_ratios": [4, 4]},
-    **{"num_filters": 4, "hidden_size": 8, "codebook_dim": 8, "codebook_size": 16, "num_lstm_layers": 1},
-    **{"compress": 2, "num_residual_layers": 1, "audio_channels": 1, "normalize": False},
+    **{"model_type": "encodec", "sampling_rate": 8000, "target_bandwidths": [1.6, 16.0], "upsampling_ratios": [5, 4]},
+    **{"num_filters": 4, "hidden_size": 8, "codebook_size": 16, "num_lstm_layers": 1},
+    **{"kernel_size": 3, "last_kernel_size": 3},
 }
 PROJECTORS: dict[str, dict[str, Any]] = {
     "transformer": {"hidden": WIDTH, "heads": 4, "inner": 16, "encoder_layers": 1, "decoder_layers": 1},
@@ -63,8 +64,7 @@ def generator(recipe: dict[str, Any], folder: str | Path) -> dict[str, Any]:
 
 def projector(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe of an output projector that is narrow inside."""
-    small = PROJECTORS.get(recipe["kind"], {})
-    return {**recipe, **{key: value for key, value in small.items() if key != "heads" or key in recipe or "hidden" in small}}
+    return {**recipe, **PROJECTORS.get(recipe["kind"], {})}
 
 
 def store(folder: str | Path, told: dict[str, Any], width: int | None = None) -> str:
@@ -136,7 +136,7 @@ def _seen(of: dict[str, Any], positions: int) -> dict[str, Any]:
 
 def _encodec(recipe: dict[str, Any]) -> dict[str, Any]:
     books = min(recipe.get("books", 4), 2)
-    return {"config": ENCODEC, "seconds": 0.004, "books": books, "cut": True}
+    return {"config": ENCODEC, "seconds": 0.02, "books": books, "cut": True}
 
 
 _SMALL: dict[str, Any] = {

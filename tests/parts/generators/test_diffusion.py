@@ -86,7 +86,7 @@ def test_a_seed_makes_the_same_pictures(name):
     first, again, other = [[picture.tobytes() for picture in drawn] for drawn in seeds]
     assert first == again
     assert first != other
-    assert seeds[0][0].size == (made.side * made.stride,) * 2
+    assert seeds[0][0].size == (made.size,) * 2
     assert steps[-1][0] == steps[-1][1] == len(steps) / 3
 
 

@@ -1,7 +1,9 @@
 """Modality generators by name. A user's own generator needs no entry here: its dotted path is its name."""
 
 GENERATORS = {
+    "audio-diffusion": "polymodal.parts.generators.audio_diffusion.AudioDiffusion",
     "diffusion": "polymodal.parts.generators.diffusion.ImageDiffusion",
+    "video-diffusion": "polymodal.parts.generators.video_diffusion.VideoDiffusion",
     "vq": "polymodal.parts.generators.vq.VQ",
     "fsq": "polymodal.parts.generators.fsq.FSQ",
     "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",

@@ -16,7 +16,7 @@ from polymodal.parts.output import Generator, Target
 
 
 class Prompted(Generator):
-    """`of`: a generator as a recipe names it (`diffusion`, `video-diffusion`, `audio-diffusion`, `retrieval`), with the text
+    """`of`: a generator as a recipe names it (`diffusion`, `video-diffusion`, `audio-diffusion`, `retrieval`) with the text
     encoder that reads prompts; its weights come from `path`. Raises `RecipeError` for one that reads none."""
 
     takes, positions, width = "text", 0, 0
