@@ -51,7 +51,7 @@ def unfetched_generator(recipe: dict[str, Any]) -> dict[str, Any]:
     told = recipe.get("conditions", {})
     if "path" in told:
         own = {key: value for key, value in told.items() if key != "path"}
-        out["conditions"] = {**own, "config": dict(unfetched({"path": told["path"]})["config"])}
+        out["conditions"] = {**own, "config": unfetched({"path": f"{told['path']} (text)"})["config"]}
     if "path" not in recipe:
         return out
     config = unfetched({"path": recipe["path"]})["config"]
