@@ -87,8 +87,9 @@ def spans(composition: Composition) -> dict[str, dict[str, Any]]:
         if generator is None:
             out[name]["missing"] = design.missing
             continue
-        sizes = {"condition": ("positions", "width"), "latents": ("positions", "width"), "codes": ("positions", "vocabulary")}
-        out[name] |= {"takes": generator.takes} | {key: getattr(generator, key) for key in sizes.get(generator.takes, ())}
+        vectors = ("positions", "width")
+        sizes = {"condition": vectors, "latents": vectors, "codes": ("positions", "vocabulary")}.get(generator.takes, ())
+        out[name] |= {"takes": generator.takes} | {key: getattr(generator, key) for key in sizes}
     return out
 
 

@@ -127,7 +127,8 @@ def markdown() -> str:
     systems = every()
     lines = ["# Published systems", "", _INTRODUCTION, "", "| state | systems | |", "|---|---|---|"]
     lines += [f"| {s} | {sum(preset.state == s for preset in systems)} | {says} |" for s, says in MEANING.items()]
-    lines += ["", "| preset | paper | takes | makes | state | design of the paper | missing |", "|---|---|---|---|---|---|---|"]
+    lines += ["", "| preset | paper | takes | makes | state | design of the paper | missing |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for preset in systems:
         about, mark = preset.about, "" if preset.about.table else " *"
         media = ", ".join(about.takes), ", ".join(about.makes)
@@ -162,6 +163,6 @@ def _number(paper: str) -> str:
 
 _INTRODUCTION = """\
 The understanding and the generating systems of Table 1 of a survey of multimodal LLMs (arXiv 2401.13601), and others that
-are often named, as [recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets list
---json` says the same to a program, and a test composes every one that has a recipe, trains it for a step in each stage, asks
-it, and has it make a medium of each of its outputs."""
+are often named, as [recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets
+list --json` says the same to a program, and a test composes every one that has a recipe, trains it for a step in each
+stage, asks it, and has it make a medium of each of its outputs."""

@@ -85,7 +85,8 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
 def _tap(output: dict[str, Any]) -> dict[str, Any]:
     """What is said of the states that a span is made of."""
     tap = output.get("tap", {})
-    return {key: tap[key] for key in ("layer", "where") if key in tap} | ({"embeddings": "added"} if "add_inputs" in tap else {})
+    said = {key: tap[key] for key in ("layer", "where") if key in tap}
+    return said | ({"embeddings": "added"} if tap.get("add_inputs") else {})
 
 
 def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anatomy) -> None:
