@@ -18,7 +18,7 @@ from tests.training import runs
 
 from polymodal import presets
 from polymodal.content import Part
-from polymodal.corpora.moving_emoji import mp4
+from polymodal.media.writing import mp4
 from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
@@ -47,7 +47,7 @@ def tokenizer(tmp_path_factory):
 def files(tmp_path_factory) -> dict[str, Path]:
     """A few conversations about media of each modality, and some without."""
     folder = tmp_path_factory.mktemp("data")
-    (folder / "video.mp4").write_bytes(mp4(CLIP))
+    (folder / "video.mp4").write_bytes(mp4(CLIP, 8))
     written = {"video": "video.mp4"}
     for name, array in {"points": CLOUD, "depth": DEPTH, "thermal": HEAT, "imu": MOTION}.items():
         written[name] = f"{name}.npy"

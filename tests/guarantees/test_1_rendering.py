@@ -9,7 +9,7 @@ from tests.conftest import make_tokenizer, picture
 
 from polymodal.content import Message, assistant, image, system, text, user
 from polymodal.errors import ContentError, DataError
-from polymodal.model.chat_format import FORMATS
+from polymodal.model.chat_format import FORMATS, ChatFormat
 from polymodal.model.processor import Processor
 
 LLAMA3 = (  # trims content; its generation prompt is the header
@@ -165,3 +165,16 @@ def test_a_message_of_many_parts_keeps_their_order(tiny):
     shown = tiny.processor.preview(example).plain
     assert shown.index("one") < shown.index("⟨image") < shown.index("two") < shown.rindex("⟨image") < shown.index("three")
     assert [span.length for span in example.spans] == [16, 16]
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        ("plain", "<s>USER: a cat\nASSISTANT: red</s>USER: why?\nASSISTANT:"),
+        ("bare", "a cat\nred</s>why?\n"),
+        ("raw", "a catred</s>why?"),
+    ],
+)
+def test_a_line_of_a_named_format_ends_where_it_says(style, text):
+    pieces = ChatFormat(make_tokenizer(), style).pieces([user("a cat"), assistant("red"), user("why?")], generate=True)
+    assert "".join(piece.text for piece in pieces) == text

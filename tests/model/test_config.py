@@ -147,6 +147,7 @@ RELATIVE = """
 model:
   backbone: {path: ./llm, tokenizer: ../tokenizer}
   inputs: {image: {encoder: {kind: vision, path: .}}}
+  outputs: {image: {generator: {kind: retrieval, store: ../store}}}
 data: {chat: {kind: messages, path: ./chat.jsonl}}
 run: {folder: runs/it, cache: ../features, init_from: runs/first/model}
 """
@@ -154,6 +155,7 @@ PATHS = {
     "model.backbone.path": "llm",
     "model.backbone.tokenizer": "../tokenizer",
     "model.inputs.image.encoder.path": "",
+    "model.outputs.image.generator.store": "../store",
     "data.chat.path": "chat.jsonl",
     "run.folder": "runs/it",
     "run.cache": "../features",

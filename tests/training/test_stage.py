@@ -9,6 +9,7 @@ import pytest
 from polymodal.errors import RecipeError
 from polymodal.model.composing import compose
 from polymodal.training.stage import Stage, decaying, select, train_recipe
+from tests.outputs import with_output
 from tests.training.runs import raw_recipe, stage
 
 
@@ -185,3 +186,8 @@ def test_a_refused_pattern_leaves_the_model_as_it_was(model):
     with pytest.raises(RecipeError):
         select(model, {"inputs.audio.*": 1e-3, "nothing.*": 1e-3})
     assert learns(model) == before
+
+
+def test_an_output_of_a_training_recipe_makes_what_its_name_says(tiny_recipe, data, tmp_path):
+    raw = raw_recipe(with_output(tiny_recipe, "latents"), tmp_path / "run", data, stage("one"))
+    assert train_recipe(raw).model.outputs["image"].modality == "image"

@@ -213,6 +213,9 @@ def _made(composition: Composition, name: str, content: Content, random: torch.G
 def _show(composition: Composition, reply: Reply, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> None:
     """Let the model see what it made, behind the span."""
     item = composition.processor.item(Part(part.type, media=part.media), prepared)
+    if item.projected is None:  # kept: neither what is written next nor a later turn encodes it again
+        (item.projected,) = composition.model.features([item])
+        item.inputs = None
     example, length = reply.example, item.length
     _extend(reply, [composition.processor.pad_id] * length, seq2seq=False)
     span = Span(len(example), length, len(example.media))

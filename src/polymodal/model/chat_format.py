@@ -21,12 +21,13 @@ from typing import Any
 from polymodal.content import Message, Part, assistant, user
 from polymodal.errors import ContentError, RecipeError, nearest
 
+# A line that ends behind a block is written as `{{ '\n' }}`: transformers renders without the newline that follows one.
 FORMATS = {
     "plain": "{{ bos_token or '' }}{% for m in messages %}{{ m.role | upper }}: {{ m.content }}"
-    "{% if m.role == 'assistant' %}{{ eos_token }}{% else %}\n{% endif %}{% endfor %}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% else %}{{ '\n' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}",
     "bare": "{% for m in messages %}{{ m.content }}"
-    "{% if m.role == 'assistant' %}{{ eos_token }}{% else %}\n{% endif %}{% endfor %}",
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% else %}{{ '\n' }}{% endif %}{% endfor %}",
     "raw": "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}",
     "chatml": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",

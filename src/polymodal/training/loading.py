@@ -60,9 +60,7 @@ class Renderer:
         return lambda: pickle.loads(future.result())  # written by ourselves, in memory
 
     def render(self, draw: Draw, limit: int) -> Example:
-        from accelerate.utils import set_seed
-
-        set_seed(random.Random(draw.seed).getrandbits(31))  # an encoder's `prepare` may draw
+        _seed(random.Random(draw.seed).getrandbits(31))  # an encoder's `prepare` may draw
         sample = draw.sample(self.sources)
         prepared = None if self.cache is None else self.cache.items()
         try:
@@ -75,6 +73,16 @@ class Renderer:
     def close(self) -> None:
         if self.executor is not None:
             self.executor.shutdown(cancel_futures=True)
+
+
+def _seed(seed: int) -> None:
+    """What may be drawn from where media are prepared. `torch.manual_seed` reaches for every kind of device and keeps the
+    stack for those that are not there, which costs as much as rendering a text."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
 
 
 @dataclass

@@ -105,7 +105,7 @@ class TrainRecipe(Strict):
 def train_recipe(data: dict[str, Any], where: str = "recipe") -> TrainRecipe:
     """A validated training recipe. Raises `RecipeError` naming the key and the nearest match."""
     recipe: TrainRecipe = validate(TrainRecipe, data, where)
-    model_recipe(data, where)  # what it asks of a model beyond the schema
+    recipe.model = model_recipe(data, where)  # what it asks of a model beyond the schema, and says of outputs
     _check(recipe.stages, where)
     for stage in recipe.stages:
         for name in stage.data:

@@ -182,5 +182,10 @@ def test_what_cannot_be_is_refused():
         generator(config=without)
     with pytest.raises(RecipeError, match="8 mels up to 9000 Hz"):
         generator(high=9000)
+    with pytest.raises(RecipeError, match="positions is 5, but this network is told one vector"):
+        generator(conditions=TEXTS)
+    wide = {**ONE, "config": {**TEXTS["config"], "hidden_size": 16}}
+    with pytest.raises(RecipeError, match="conditions are 16 numbers wide, UNet2DConditionModel wants 12"):
+        generator(conditions=wide)
     with pytest.raises(RecipeError, match="not of texts"):
         generator().make(["a bell"], torch.Generator())

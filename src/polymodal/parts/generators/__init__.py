@@ -8,6 +8,7 @@ GENERATORS = {
     "fsq": "polymodal.parts.generators.fsq.FSQ",
     "autoencoder": "polymodal.parts.generators.autoencoder.Autoencoder",
     "patches": "polymodal.parts.generators.patches.Patches",
+    "latent-speech": "polymodal.parts.generators.latent_speech.LatentSpeech",
     "voice": "polymodal.parts.generators.voice.Voice",
     "frames": "polymodal.parts.generators.frames.FrameCodec",
     "encodec": "polymodal.parts.generators.encodec.EncodecAudio",

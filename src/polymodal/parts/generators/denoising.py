@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polymodal.errors import DataError, RecipeError
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
+SHORT = 256  # latents, over which attention by plain products is faster in training on a CPU
 GAMMA = 5.0  # of min-SNR weighting, as arXiv 2303.09556 has it
 NEAREST = 0.05  # share of noise below which an error of clean latents counts no more, as arXiv 2511.13720 has it
 
@@ -50,6 +53,12 @@ class Diffusion(Generator):
 
         self.network, self.scheduler, self.texts = network, scheduler, texts
         self.positions, self.width = positions, _width(network)
+        if texts is not None and texts.width != self.width:
+            raise RecipeError(
+                f"generator.conditions are {texts.width} numbers wide, {type(network).__name__} wants {self.width}"
+            )
+        if positions > 1 and _classed(network):
+            raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
@@ -94,7 +103,8 @@ class Diffusion(Generator):
 
                 snr = compute_snr(self.noising, at)
                 weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
-        error = self.predicted(noisy, at, condition) - wanted
+        with _attention(noisy):
+            error = self.predicted(noisy, at, condition) - wanted
         return weight * error.float().square().flatten(1).mean(1)
 
     def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor) -> Tensor:
@@ -141,6 +151,13 @@ class Diffusion(Generator):
             if on_step is not None:
                 on_step(done, len(scheduler.timesteps))
         return latents
+
+
+def _attention(latents: Tensor) -> AbstractContextManager[None]:
+    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few latents, most of a step was that."""
+    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT:
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
 
 
 def _width(network: Any) -> int:

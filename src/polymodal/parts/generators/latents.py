@@ -50,7 +50,9 @@ class LatentDiffusion(Diffusion):
         prior: float = 1e-3,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
-        if network.config.get("addition_embed_type") is not None:
+        pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
+        fits = pooled is None or pooled == network.config.get("joint_attention_dim")
+        if network.config.get("addition_embed_type") is not None or not fits:
             raise RecipeError(
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )
@@ -75,6 +77,11 @@ class LatentDiffusion(Diffusion):
         if targets.ndim == 3:
             return self.denoising(targets.transpose(1, 2).unflatten(2, self.shape[1:]), condition)
         return self.denoising(self._latents(targets), condition)
+
+    def reduced(self, target: Tensor) -> Tensor | None:
+        if self.vae is None or any(p.requires_grad for p in self.vae.parameters()):
+            return None
+        return self.encode(target[None])[0]
 
     def fit(self, targets: Tensor) -> Tensor:
         """[S, ..., C, H, W] -> [S]: the mean distance in colours and in differences of neighbours, through latents with

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from polymodal.content import Message, Part
+from polymodal.content import Message
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
 RECORDINGS = ("wav", "flac", "ogg", "mp3", "m4a", "aac", "aif", "aiff")
@@ -32,5 +33,5 @@ def anchored(media: Any, folder: Path) -> Any:
 
 
 def anchored_message(message: Message, folder: Path) -> Message:
-    parts = (p if p.type == "text" else Part(p.type, media=anchored(p.media, folder)) for p in message.parts)
+    parts = (p if p.media is None else replace(p, media=anchored(p.media, folder)) for p in message.parts)
     return Message(message.role, tuple(parts), message.train)
