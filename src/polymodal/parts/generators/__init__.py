@@ -14,4 +14,5 @@ GENERATORS = {
     "encodec": "polymodal.parts.generators.encodec.EncodecAudio",
     "retrieval": "polymodal.parts.generators.retrieval.Retrieval",
     "feature-decoder": "polymodal.parts.generators.image_features.FeatureDecoder",
+    "prompted": "polymodal.parts.generators.prompted.Prompted",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from polymodal.errors import RecipeError
@@ -76,7 +77,9 @@ def built(name: str, config: dict[str, Any]) -> Any:
     if kind is None:
         raise RecipeError(f"generator.config.{name} needs a '_class_name', such as 'FlowMatchEulerDiscreteScheduler'")
     try:
-        return _class(name, kind)(**options)
+        with torch.device("cpu" if name == "scheduler" else torch.get_default_device()):
+            # a schedule is numbers, wherever networks are, and on the device `meta` there would be none
+            return _class(name, kind)(**options)
     except (TypeError, ValueError, AssertionError) as error:
         raise RecipeError(f"generator.config.{name}: {kind} refuses it: {error}") from error
 
