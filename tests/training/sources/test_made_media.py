@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import random
 
-from tests.conftest import picture
-
 from polymodal.training.sources.messages import MessagesSource
+from tests.conftest import picture
 
 
 def test_captions_and_outputs_of_a_row_are_kept(tmp_path):
