@@ -139,8 +139,8 @@ def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
     """The finished model: adapters, and what stands in front of the backbone and behind it but for encoders, are rounded to
-    float16 where they were `trained`, in memory as on disk, so that what was measured is what is shipped. A tensor with values beyond float16's
-    stays as it is."""
+    float16 where they were `trained`, in memory as on disk, so that what was measured is what is shipped. A tensor with
+    values beyond float16's stays as it is."""
     with torch.no_grad():
         for name, part in composition.model.parts.items():
             learned = any(parameter.startswith(f"{name}.") for parameter in trained)
