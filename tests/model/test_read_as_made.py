@@ -6,11 +6,15 @@ import pytest
 import torch
 from tests.conftest import picture
 from tests.outputs import FSQ, with_output
+from tests.training.runs import write_pictures
 
 from polymodal.content import Part, assistant, image, user
 from polymodal.errors import ContentError, MediaError
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
+from polymodal.training.cache import FeatureCache
+from polymodal.training.filling import forecast
+from polymodal.training.sources.messages import MessagesSource
 
 
 def composed(tiny_recipe, family):
@@ -77,6 +81,14 @@ def test_an_input_comes_before_an_output(tiny_recipe):
     example = composition.processor.encode(asked(1))
     assert not example.made
     assert [item.modality for item in example.media] == ["image"]
+
+
+def test_no_encoder_is_thought_to_see_it(tiny_recipe, tmp_path):
+    """The cache of features counts what encoders will run on."""
+    composition = composed(tiny_recipe, "codes")
+    source = MessagesSource(str(write_pictures(tmp_path / "data", n=2)))
+    said = forecast(FeatureCache(tmp_path / "cache", composition.model), {"pictures": source})
+    assert (said.items, said.missing) == (0, 0)
 
 
 def _batch(composition, i):

@@ -18,6 +18,8 @@ from polymodal.model.grammar import Grammar
 from polymodal.model.sequence import Made, MediaItem
 from polymodal.parts.output import Target
 
+READ = ("codes", "masked", "latents")  # kinds of spans that hold what a medium is
+
 
 class Maker(Protocol):
     """What the processor needs to know of an output: its grammar, and how what it holds is had from a medium."""
@@ -66,7 +68,7 @@ class Spans:
         """Whether an output can tell a medium as what it would have made: codes or latents. Raises `ContentError` where
         several could."""
         name = self.maker(part)
-        return name is not None and self.makers[name].grammar.body.kind in ("codes", "masked", "latents")
+        return name is not None and self.makers[name].grammar.body.kind in READ
 
     def render(self, part: Part, learn: bool, at: int, prepared: MutableMapping[str, MediaItem] | None) -> Rendered:
         """The span of a part that begins at position `at`. `prepared`: what was made, by fingerprint. Raises `ContentError`

@@ -23,6 +23,7 @@ from polymodal.content import Message, Part
 from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import MediaItem
+from polymodal.model.spans import READ
 from polymodal.training.cache import FeatureCache
 from polymodal.training.data import Source
 
@@ -132,9 +133,11 @@ def _media(model: MultimodalLM, source: Source, indices: range) -> Iterator[Foun
 
 
 def _made(model: MultimodalLM, message: Message, part: Part) -> bool:
-    """Whether no encoder sees a part, since an output makes it."""
+    """Whether no encoder sees a part, since an output makes it, or reads it where no input does."""
     makers = [design for name, design in model.designs.items() if part.output in (None, name)]
     makers = [design for design in makers if design.modality == part.type]
+    if part.type not in model.modalities and not model.backbone.seq2seq:
+        return any(design.grammar.body.kind in READ for design in makers)
     given = message.role != "assistant" and part.output is None
     return bool(makers) and not given and (part.media is None or not makers[0].seen)
 
