@@ -27,6 +27,11 @@ PIXART = {
     **{"in_channels": 2, "out_channels": 4, "sample_size": 4, "patch_size": 2, "cross_attention_dim": 16},
     "caption_channels": 12,
 }
+MMDIT = {
+    **{"_class_name": "SD3Transformer2DModel", "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2},
+    **{"in_channels": 2, "out_channels": 2, "sample_size": 4, "patch_size": 2, "pos_embed_max_size": 2},
+    **{"joint_attention_dim": 12, "caption_projection_dim": 16, "pooled_projection_dim": 12},
+}
 KL = {
     **{"block_out_channels": [4, 8], "layers_per_block": 1, "latent_channels": 2, "norm_num_groups": 2},
     "down_block_types": ["DownEncoderBlock2D"] * 2,
@@ -48,6 +53,7 @@ CONFIGS = {
     "velocity": {"unet": UNET, "vae": KL, "scheduler": {**DDIM, "prediction_type": "v_prediction"}},
     "euler": {"unet": UNET, "vae": KL, "scheduler": {"_class_name": "EulerAncestralDiscreteScheduler"}},
     "flow": {"transformer": PIXART, "vae": DC, "scheduler": FLOW},
+    "mmdit": {"transformer": MMDIT, "vae": DC, "scheduler": FLOW},
     "pixels": {"unet": {**UNET, "in_channels": 3, "out_channels": 3}, "scheduler": FLOW},
 }
 
@@ -264,6 +270,10 @@ def test_a_pipelines_folder_is_read_with_its_text_encoder(tmp_path):
         ({"config": CONFIGS["flow"], "conditions": {**TEXTS, "place": 1}}, "no option 'place'"),
         ({"config": CONFIGS["flow"], "conditions": TEXTS, "size": 7}, "no multiple of 2"),
         ({"config": {"unet": UNET, "scheduler": {**DDIM, "prediction_type": "sample"}}, "conditions": TEXTS}, "'sample'"),
+        (
+            {"config": {**CONFIGS["mmdit"], "transformer": {**MMDIT, "pooled_projection_dim": 9}}, "conditions": TEXTS},
+            "second",
+        ),
         ({"path": "./not/here"}, "no such folder"),
     ],
 )

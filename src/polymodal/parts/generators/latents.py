@@ -26,7 +26,7 @@ class LatentDiffusion(Diffusion):
     """`parts`: what `components` found. `conditions`: `path` and `positions` of a text encoder (`TextConditions`), if not
     that of `source`, the generator's `path`. `noise`: standard deviation of what `fit` adds to latents that are not drawn
     already, and `prior`: how much it holds them to a normal distribution. Networks that want more than one condition
-    (Stable Diffusion XL) are refused. A class states `kind`, the recipe's name for it, and `shape` [c, ..., h, w] of its
+    (Stable Diffusion XL and 3 as released) are refused. A class states `kind`, the recipe's name for it, and `shape` [c, ..., h, w] of its
     latents; `stride`: the pixels of one latent, along a side."""
 
     network: Any  # of diffusers, as is the autoencoder
@@ -47,7 +47,9 @@ class LatentDiffusion(Diffusion):
         prior: float = 1e-3,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
-        if network.config.get("addition_embed_type") is not None:
+        pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
+        fits = pooled is None or pooled == network.config.get("joint_attention_dim")
+        if network.config.get("addition_embed_type") is not None or not fits:
             raise RecipeError(
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )
