@@ -20,25 +20,48 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import attribute_grid as grid
 import torch
-from common import show
 from PIL import Image
 
+import attribute_grid as grid
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
 from polymodal.model.generation import Sampling
 from polymodal.parts.output import Target
-from polymodal.training.loop import train
+from polymodal.training import loop
+from polymodal.training.loading import Renderer
 from polymodal.training.stage import train_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "output-designs"
 FOLDER = "../../runs/output-designs"  # as the recipes call it
-GIVEN = ("generator", "codec")
-FAMILIES = ("signals", "signals-diffusion", "queries", "codes", "masked", "latents")
+GIVEN = ("generator", "codec", "feature-decoder")
+FAMILIES = ("signals", "signals-diffusion", "queries", "regression", "retrieval", "codes", "masked", "latents")
+BASELINES = (
+    "judge on real pictures",
+    "generator, own text encoder",
+    "feature decoder, own image encoder",
+    "codec, real pictures",
+)
 SEEDS = (0, 1, 2)
+HELD = ("held: colour", "shape", "quarter", "all")
+SEEN = ("seen: colour", "shape ", "quarter ", "all ")  # keys of one row
+COSTS = {"trained": "trained", "train s": "train_s", "s a sample": "sample_s", "repeats": "repeats"}
+COLUMNS = ("", "n", *HELD, "each seed", *SEEN, *COSTS)
 Rights = list[list[bool]]  # of each sample, which attributes are as asked
+
+
+class Kept(Renderer):
+    """Renders a row once. Nothing about these is random, and a run sees each a dozen times: rendering them again would be
+    half of what this benchmark costs."""
+
+    def render(self, draw: Any, limit: int) -> Any:
+        kept = self.__dict__.setdefault("kept", {})
+        key = draw.source, draw.index
+        example = kept.get(key) or super().render(draw, limit)
+        if all(m.target is None or m.target.prepared is None or m.target.prepared.numel() < 4096 for m in example.made):
+            kept[key] = example  # what retrieval prepares is too large to be kept
+        return example
 
 
 class Bench:
@@ -47,10 +70,13 @@ class Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / "results.json"
         self.results: dict[str, Any] = json.loads(self.file.read_text()) if self.file.is_file() else {}
-        self.each = 1 if quick else 6  # samples of a held-out combination
+        self.each = 1 if quick else 4  # samples of a held-out combination
         if not (self.folder / "texts.jsonl").is_file():
             grid.write(self.folder, 288 if quick else 2304)
             grid.write_words(self.folder)
+        if not (self.folder / "store").is_dir():
+            grid.write_eye(self.folder / "eye", 5 if quick else 300)
+            grid.write_store(self.folder / "store", self.folder / "eye", 1 if quick else 4)
         self._judge: grid.Classifier | None = None
 
     @property
@@ -69,7 +95,10 @@ class Bench:
         if name not in self.results:
             self.results[name] = make()
             self.file.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
-            print(name, {k: [round(s, 3) for s in shares(v)] if isinstance(v, list) else v for k, v in self.results[name].items()})
+            print(
+                name,
+                {k: [round(s, 3) for s in shares(v)] if isinstance(v, list) else v for k, v in self.results[name].items()},
+            )
         return self.results[name]
 
     def recipe(self, name: str, seed: int, run: str, shuffled: bool = False) -> dict[str, Any]:
@@ -91,7 +120,7 @@ class Bench:
         """Train by a recipe. What it cost."""
         data = self.recipe(name, seed, run or name, shuffled)
         begun = time.process_time()
-        composition = train(train_recipe(data))
+        composition = loop.train(train_recipe(data))
         patterns = [pattern for stage in data["stages"] for pattern in stage["train"]]
         learned = (p.numel() for n, p in composition.model.named_parameters() if any(fnmatchcase(n, k) for k in patterns))
         return {"trained": sum(learned), "train_s": round(time.process_time() - begun, 1)}
@@ -111,8 +140,9 @@ class Bench:
         fresh, wanted = grid.sampled([grid.ALL[i % 48] for i in range(48 * self.each)], seed=7)
         self.once("judge on real pictures", lambda: {"seen": self.judge.right(fresh, wanted).tolist()})
         held = [c for c in grid.HELD for _ in range(self.each)]
-        seen = [c for c in grid.SEEN for _ in range(max(1, self.each // 3))]
+        seen = [c for c in grid.SEEN for _ in range(max(1, self.each // 4))]
         self.once("generator, own text encoder", lambda: {"held": self.own(held), "seen": self.own(seen)})
+        self.once("feature decoder, own image encoder", lambda: {"held": self.felt(held), "seen": self.felt(seen)})
         self.once("codec, real pictures", lambda: {"held": self.coded(held), "seen": self.coded(seen)})
 
     def own(self, wanted: Sequence[grid.Combination]) -> Rights:
@@ -120,6 +150,14 @@ class Bench:
         generator = Composition.load(self.folder / "generator/model").model.designs["image"].made_by()
         with torch.no_grad():
             given = generator.condition([Target(grid.caption(c)) for c in wanted])
+            return self.score(generator.make(given, torch.Generator().manual_seed(0)), wanted)
+
+    def felt(self, wanted: Sequence[grid.Combination]) -> Rights:
+        """The decoder of features, given those of real pictures."""
+        generator = Composition.load(self.folder / "feature-decoder/model").model.designs["image"].made_by()
+        fresh, _ = grid.sampled(wanted, seed=9)
+        with torch.no_grad():
+            given = generator.condition([Target(prepared=picture) for picture in fresh])
             return self.score(generator.make(given, torch.Generator().manual_seed(0)), wanted)
 
     def coded(self, wanted: Sequence[grid.Combination]) -> Rights:
@@ -133,7 +171,10 @@ class Bench:
         composition, rng = Composition.load(self.folder / run / "model"), random.Random(3)
         asked = [[user(f"repeat {grid.words(c, rng)}")] for c in grid.ALL]
         said = composition.generate(asked, Sampling(max_new_tokens=6))
-        right = ["".join(p.text or "" for p in parts).split() == grid.plainly(c).split() for parts, c in zip(said, grid.ALL, strict=True)]
+        right = [
+            "".join(p.text or "" for p in parts).split() == grid.plainly(c).split()
+            for parts, c in zip(said, grid.ALL, strict=True)
+        ]
         return {"repeats": sum(right) / len(right)}
 
     def asked(self, run: str, seed: int, seen: bool = True) -> dict[str, Any]:
@@ -141,7 +182,7 @@ class Bench:
         composition, rng = Composition.load(self.folder / run / "model"), random.Random(100 + seed)
         out: dict[str, Any] = {}
         begun, count = time.process_time(), 0
-        for side, combinations, each in (("held", grid.HELD, self.each), ("seen", grid.SEEN, max(1, self.each // 3))):
+        for side, combinations, each in (("held", grid.HELD, self.each), ("seen", grid.SEEN, max(1, self.each // 4))):
             if side == "seen" and not seen:
                 continue
             wanted = [c for c in combinations for _ in range(each)]
@@ -160,13 +201,16 @@ class Bench:
         return SEEDS[:1] if self.quick else SEEDS
 
     def run(self, families: Sequence[str]) -> None:
+        """Each family with its first seed, then the controls, then the other seeds."""
         self.given()
         plan = [(seed, False) for seed in self.seeds]
         for seed, shuffled in (plan[0], (0, True), *plan[1:]):
             for family in families:
                 run = f"{family}-{'shuffled' if shuffled else seed}"
 
-                def make(family: str = family, seed: int = seed, shuffled: bool = shuffled, run: str = run) -> dict[str, Any]:
+                def make(
+                    family: str = family, seed: int = seed, shuffled: bool = shuffled, run: str = run
+                ) -> dict[str, Any]:
                     cost = self.trained(family, seed, run, shuffled)
                     return cost | self.asked(run, seed, seen=not shuffled) | ({} if shuffled else self.texts(run))
 
@@ -187,33 +231,48 @@ def shares(rights: Rights) -> list[float]:
     return [*table.mean(0).tolist(), table.prod(1).mean().item()]
 
 
-def rows(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
-    """The table: all seeds of a family together, and the spread of the seeds where there are several."""
-    out = []
-    for name in ("judge on real pictures", "generator, own text encoder", "codec, real pictures"):
-        if name in results:
-            out.append(_row(name, [results[name]]))
+def table(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each baseline, family and control; of a family, the samples of all seeds together, and each seed."""
+    rows = [_row(name, [results[name]]) for name in BASELINES if name in results]
+    guess = [1 / size for size in grid.SIZES]
+    for name, held, seen in (
+        ("best constant guess", 1 / len(grid.HELD), 1 / len(grid.SEEN)),
+        ("chance", 1 / len(grid.ALL), 1 / len(grid.ALL)),
+    ):
+        rows.append(
+            {"": name} | dict(zip(HELD, [*guess, held], strict=True)) | dict(zip(SEEN, [*guess, seen], strict=True))
+        )
     for family in families:
         found = [results[f"{family}-{seed}"] for seed in SEEDS if f"{family}-{seed}" in results]
         if found:
-            out.append(_row(family, found))
+            rows.append(_row(family, found))
         if f"{family}-shuffled" in results:
-            out.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
-    return out
+            rows.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
+    return [{key: row.get(key, "") for key in COLUMNS} for row in rows]
 
 
 def _row(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"": name, "seeds": len(found)}
-    for side in ("held", "seen"):
+    row: dict[str, Any] = {"": name, "n": sum(len(result.get("held", [])) for result in found)}
+    for side, keys in (("held", HELD), ("seen", SEEN)):
         rights = [right for result in found for right in result.get(side, [])]
-        for key, share in zip((*grid.ATTRIBUTES, "all"), shares(rights) if rights else [""] * 4, strict=True):
-            row[f"{side} {key}"] = share
+        row |= dict(zip(keys, shares(rights), strict=True)) if rights else {}
     each = [shares(result["held"])[3] for result in found if "held" in result]
-    row["each seed"] = " ".join(f"{share:.2f}" for share in each)
-    for key in ("trained", "train_s", "sample_s", "repeats"):
-        told = [result[key] for result in found if key in result]
-        row[key] = "" if not told else (told[0] if key == "trained" else sum(told) / len(told))
+    row["each seed"] = " ".join(f"{share:.2f}" for share in each) if len(each) > 1 else ""
+    for key, of in COSTS.items():
+        told = [result[of] for result in found if of in result]
+        if told:
+            row[key] = told[0] if of == "trained" else sum(told) / len(told)
     return row
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table as the page has it."""
+
+    def cell(value: Any) -> str:
+        return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
+
+    lines = [list(COLUMNS), ["---"] * len(COLUMNS), *([cell(row[key]) for key in COLUMNS] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -228,10 +287,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    loop.Renderer = Kept  # type: ignore[misc]
     bench = Bench(arguments.folder, arguments.quick)
     bench.run(arguments.families)
-    table = rows(bench.results, arguments.families)
-    show(arguments, "docs/output-designs.md", table, {row[""]: row for row in table})
+    rows = table(bench.results, arguments.families)
+    print(json.dumps({row[""]: row for row in rows}) if arguments.json else markdown(rows))
 
 
 if __name__ == "__main__":
