@@ -64,7 +64,8 @@ def generator(recipe: dict[str, Any], folder: str | Path) -> dict[str, Any]:
 
 def projector(recipe: dict[str, Any]) -> dict[str, Any]:
     """The recipe of an output projector that is narrow inside."""
-    return {**recipe, **PROJECTORS.get(recipe["kind"], {})}
+    small = PROJECTORS.get(recipe["kind"], {})
+    return {**recipe, **small, **({"hidden": WIDTH} if "hidden" in recipe else {})}
 
 
 def store(folder: str | Path, told: dict[str, Any], width: int | None = None) -> str:
