@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 
 import attribute_grid as grid
+from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
@@ -35,20 +36,17 @@ from polymodal.training.stage import train_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "output-designs"
 FOLDER = "../../runs/output-designs"  # as the recipes call it
-GIVEN = ("generator", "codec", "feature-decoder")
-FAMILIES = ("signals", "signals-diffusion", "queries", "regression", "retrieval", "codes", "masked", "latents")
-BASELINES = (
-    "judge on real pictures",
-    "generator, own text encoder",
-    "feature decoder, own image encoder",
-    "codec, real pictures",
-)
-SEEDS = (0, 1, 2)
-HELD = ("held: colour", "shape", "quarter", "all")
-SEEN = ("seen: colour", "shape ", "quarter ", "all ")  # keys of one row
-COSTS = {"trained": "trained", "train s": "train_s", "s a sample": "sample_s", "repeats": "repeats"}
-COLUMNS = ("", "n", *HELD, "each seed", *SEEN, *COSTS)
-Rights = list[list[bool]]  # of each sample, which attributes are as asked
+# Each family, and which part it is given that has to be made first.
+FAMILIES = {
+    "signals": "generator",
+    "codes": "codec",
+    "latents": None,
+    "masked": "codec",
+    "queries": "generator",
+    "signals-diffusion": "generator",
+    "retrieval": None,
+    "regression": "feature-decoder",
+}
 
 
 class Kept(Renderer):
@@ -84,7 +82,7 @@ class Bench:
         if self._judge is None:
             file = self.folder / "judge.pt"
             if not file.is_file():
-                torch.save(grid.judge(60 if self.quick else 700).state_dict(), file)
+                torch.save(grid.judge(60 if self.quick else 500).state_dict(), file)
             self._judge = grid.Classifier()
             self._judge.load_state_dict(torch.load(file, weights_only=True))
             self._judge.eval()
@@ -131,19 +129,22 @@ class Bench:
         right = self.judge.right(grid.tensors([p or blank for p in pictures]), torch.tensor(wanted))
         return [row if p is not None else [False] * 3 for row, p in zip(right.tolist(), pictures, strict=True)]
 
-    def given(self) -> None:
-        """The language models, and the parts that are given to all; each beside what it reaches by itself."""
-        for seed in self.seeds:
-            self.once(f"lm-{seed}", lambda seed=seed: self.trained("lm", seed, f"lm-{seed}") | self.texts(f"lm-{seed}"))
-        for name in GIVEN:
-            self.once(name, lambda name=name: self.trained(name))
-        fresh, wanted = grid.sampled([grid.ALL[i % 48] for i in range(48 * self.each)], seed=7)
-        self.once("judge on real pictures", lambda: {"seen": self.judge.right(fresh, wanted).tolist()})
-        held = [c for c in grid.HELD for _ in range(self.each)]
-        seen = [c for c in grid.SEEN for _ in range(max(1, self.each // 4))]
-        self.once("generator, own text encoder", lambda: {"held": self.own(held), "seen": self.own(seen)})
-        self.once("feature decoder, own image encoder", lambda: {"held": self.felt(held), "seen": self.felt(seen)})
-        self.once("codec, real pictures", lambda: {"held": self.coded(held), "seen": self.coded(seen)})
+    def given(self, name: str | None) -> None:
+        """A part that is given to all, and what it reaches by itself."""
+        if name is None:
+            return
+        if name == "feature-decoder":  # it begins as the other generator
+            self.given("generator")
+        self.once(name, lambda: self.trained(name))
+        title, measure = {
+            "generator": ("generator, own text encoder", self.own),
+            "codec": ("codec, real pictures", self.coded),
+            "feature-decoder": ("feature decoder, own image encoder", self.felt),
+        }[name]
+        held, seen = (
+            [c for c in side for _ in range(each)] for side, each in ((grid.HELD, 2 * self.each), (grid.SEEN, self.each))
+        )
+        self.once(title, lambda: {"held": measure(held), "seen": measure(seen)})
 
     def own(self, wanted: Sequence[grid.Combination]) -> Rights:
         """The generator, asked in its own words."""
@@ -193,7 +194,7 @@ class Bench:
                 made.append(next((p.media for p in parts if p.type == "image"), None))
             out[side], count = self.score(made, wanted), count + len(wanted)
             if side == "held":
-                sheet(made[::each], self.folder / f"{run}.png")
+                strip(made[::each]).save(self.folder / f"{run}.png")
         return out | {"sample_s": round((time.process_time() - begun) / count, 3)}
 
     @property
@@ -202,11 +203,20 @@ class Bench:
 
     def run(self, families: Sequence[str]) -> None:
         """Each family with its first seed, then the controls, then the other seeds."""
-        self.given()
+        fresh, wanted = grid.sampled([grid.ALL[i % 48] for i in range(480)], seed=7)
+        held = torch.tensor([c in grid.HELD for c in map(tuple, wanted.tolist())])
+        self.once(
+            "judge on real pictures",
+            lambda: {
+                side: self.judge.right(fresh[on], wanted[on]).tolist() for side, on in (("held", held), ("seen", ~held))
+            },
+        )
         plan = [(seed, False) for seed in self.seeds]
         for seed, shuffled in (plan[0], (0, True), *plan[1:]):
             for family in families:
                 run = f"{family}-{'shuffled' if shuffled else seed}"
+                self.once(f"lm-{seed}", lambda seed=seed: self.trained("lm", seed, f"lm-{seed}") | self.texts(f"lm-{seed}"))
+                self.given(FAMILIES[family])
 
                 def make(
                     family: str = family, seed: int = seed, shuffled: bool = shuffled, run: str = run
@@ -215,64 +225,6 @@ class Bench:
                     return cost | self.asked(run, seed, seen=not shuffled) | ({} if shuffled else self.texts(run))
 
                 self.once(run, make)
-
-
-def sheet(pictures: Sequence[Image.Image | None], file: Path) -> None:
-    out = Image.new("RGB", (len(pictures) * (grid.SIDE + 1), grid.SIDE), "white")
-    for i, picture in enumerate(pictures):
-        if picture is not None:
-            out.paste(picture.resize((grid.SIDE, grid.SIDE)), (i * (grid.SIDE + 1), 0))
-    out.save(file)
-
-
-def shares(rights: Rights) -> list[float]:
-    """Of samples, the share that is right about each attribute, and about all."""
-    table = torch.tensor(rights, dtype=torch.float)
-    return [*table.mean(0).tolist(), table.prod(1).mean().item()]
-
-
-def table(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each baseline, family and control; of a family, the samples of all seeds together, and each seed."""
-    rows = [_row(name, [results[name]]) for name in BASELINES if name in results]
-    guess = [1 / size for size in grid.SIZES]
-    for name, held, seen in (
-        ("best constant guess", 1 / len(grid.HELD), 1 / len(grid.SEEN)),
-        ("chance", 1 / len(grid.ALL), 1 / len(grid.ALL)),
-    ):
-        rows.append(
-            {"": name} | dict(zip(HELD, [*guess, held], strict=True)) | dict(zip(SEEN, [*guess, seen], strict=True))
-        )
-    for family in families:
-        found = [results[f"{family}-{seed}"] for seed in SEEDS if f"{family}-{seed}" in results]
-        if found:
-            rows.append(_row(family, found))
-        if f"{family}-shuffled" in results:
-            rows.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
-    return [{key: row.get(key, "") for key in COLUMNS} for row in rows]
-
-
-def _row(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
-    row: dict[str, Any] = {"": name, "n": sum(len(result.get("held", [])) for result in found)}
-    for side, keys in (("held", HELD), ("seen", SEEN)):
-        rights = [right for result in found for right in result.get(side, [])]
-        row |= dict(zip(keys, shares(rights), strict=True)) if rights else {}
-    each = [shares(result["held"])[3] for result in found if "held" in result]
-    row["each seed"] = " ".join(f"{share:.2f}" for share in each) if len(each) > 1 else ""
-    for key, of in COSTS.items():
-        told = [result[of] for result in found if of in result]
-        if told:
-            row[key] = told[0] if of == "trained" else sum(told) / len(told)
-    return row
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table as the page has it."""
-
-    def cell(value: Any) -> str:
-        return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)
-
-    lines = [list(COLUMNS), ["---"] * len(COLUMNS), *([cell(row[key]) for key in COLUMNS] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
@@ -284,6 +236,7 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES)
     parser.add_argument("--quick", action="store_true", help="three steps of everything: does it run?")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
+    parser.add_argument("--page", type=Path, help="write the table, and beside it the contact sheet, into this page")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -291,6 +244,10 @@ def main() -> None:
     bench = Bench(arguments.folder, arguments.quick)
     bench.run(arguments.families)
     rows = table(bench.results, arguments.families)
+    if arguments.page is not None:
+        fill(arguments.page, markdown(rows))
+        names = [f"{family}-{of}" for of in (0, "shuffled") for family in arguments.families]
+        contact(bench.folder, names).save(arguments.page.parent / "images/output-designs/samples.webp", lossless=True)
     print(json.dumps({row[""]: row for row in rows}) if arguments.json else markdown(rows))
 
 
