@@ -82,8 +82,8 @@ ZOOM, LABEL = 3, 150  # of pictures in the contact sheet, and the room for the n
 
 
 def contact(folder: Path, names: Sequence[str]) -> Image.Image:
-    """What was made of one sample of each held-out combination: a column each. Rows: real pictures, then runs by name, as far
-    as they are there; their strips lie in the folder."""
+    """What was made of one sample of each held-out combination: a column each. Rows: real pictures, then runs by name, as
+    far as they are there; their strips lie in the folder."""
     noise = np.random.default_rng(11)
     strips = [("real", strip([grid.drawn(combination, noise) for combination in grid.HELD]))]
     strips += [(name, Image.open(folder / f"{name}.png")) for name in names if (folder / f"{name}.png").is_file()]
