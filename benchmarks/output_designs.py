@@ -1,5 +1,4 @@
-"""Every family of outputs on one task: pictures of the attribute grid, asked for in words. The table of
-docs/output-designs.md.
+"""Every family of outputs on one task: pictures of the attribute grid, asked for in words. Prints a table.
 
     python benchmarks/output_designs.py --folder runs/output-designs            (about an hour of one core)
     python benchmarks/output_designs.py --quick --folder runs/output-designs-quick

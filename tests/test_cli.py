@@ -154,7 +154,7 @@ def test_ask_json_has_the_promised_fields(model, tmp_path, monkeypatch, capsys):
     code, out, _ = run_command(monkeypatch, capsys, "ask", "what?", *media, "-m", model, "--json", "--max-new-tokens", "5")
     answer = json.loads(out)
     assert code == 0
-    assert set(answer) == {"text", "parts", "timing", "tokens"}
+    assert set(answer) == {"text", "parts", "timing", "tokens", "sampling"}
     assert answer["parts"] == [{"type": "text", "text": answer["text"]}]
     assert answer["tokens"]["media"] == 16 + 16 + 5
     assert answer["tokens"]["generated"] <= 5

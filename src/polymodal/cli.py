@@ -35,7 +35,7 @@ Clips = Annotated[list[Path] | None, typer.Option("--video", "-v", help="A clip;
 Media = Annotated[list[str] | None, typer.Option("--media", help="KIND=FILE: media of another kind; repeat for several.")]
 Tokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
-Seed = Annotated[int | None, typer.Option(help="Repeats a sampled answer.")]
+Seed = Annotated[int | None, typer.Option(help="Repeats a sampled answer, and what is made in it.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="KEY.KEY=VALUE changes a key of the recipe.")]
 
@@ -52,16 +52,20 @@ def ask(
     temperature: Temperature = 0.0,
     seed: Seed = None,
     threads: Threads = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A folder for what the model makes, if it does.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print text, parts, timing and token counts as JSON.")] = False,
 ) -> None:
-    """Ask one question about any number of pictures, recordings, clips and other media.
+    """Ask one question about any number of pictures, recordings, clips and other media, or for some.
 
     Example: `polymodal ask "What kind of thing is this?" --image cat.jpg`
 
     Other kinds, for a model that takes them: `--media points=chair.ply`
+
+    A model that makes media: `polymodal ask "Draw a red heart." --out pictures --seed 1`
     """
     import json as encoder
 
+    from polymodal.cli_media import kept, making, told
     from polymodal.content import Part
 
     parts = [Part.from_argument(argument) for argument in media or ()]
@@ -69,8 +73,16 @@ def ask(
     sampling = _sampling(max_new_tokens, temperature, seed)
     stream = None if json else _write
     asked = question, image or (), audio or (), video or ()
-    answer = composition.ask(*asked, media=parts, sampling=sampling, on_text=stream)
-    typer.echo(encoder.dumps(answer.to_json(), ensure_ascii=False) if json else "")
+    with making() as step:
+        answer = composition.ask(*asked, media=parts, sampling=sampling, on_text=stream, on_step=step)
+    if out is not None:
+        answer = kept(answer, out)
+    if json:
+        typer.echo(encoder.dumps(answer.to_json(), ensure_ascii=False))
+        return
+    if answer.text or not answer.media:
+        typer.echo("")
+    told(answer, console(), hint="; --out FOLDER keeps it")
 
 
 @app.command()
@@ -80,11 +92,12 @@ def chat(
     temperature: Temperature = 0.0,
     seed: Seed = None,
     threads: Threads = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for what the model makes.")] = Path("made"),
 ) -> None:
     """Talk to a model. /image PATH and the like add media to your next message; /help lists the rest."""
     from polymodal.cli_chat import repl
 
-    repl(_load(model, threads).chat(sampling=_sampling(max_new_tokens, temperature, seed)))
+    repl(_load(model, threads).chat(sampling=_sampling(max_new_tokens, temperature, seed)), out)
 
 
 @app.command()

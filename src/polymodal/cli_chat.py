@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from polymodal.cli_media import kept, making, shown, told
 from polymodal.content import MODALITIES, Part
 from polymodal.errors import PolymodalError
 
@@ -23,8 +24,9 @@ HELP = f"""[bold]/image[/] PATH   add a picture to your next message
 [bold]/quit[/]         leave (so does Ctrl-D)"""
 
 
-def repl(chat: Conversation) -> None:
-    """Read lines until the end of input. A turn that fails is reported and forgotten; the conversation goes on."""
+def repl(chat: Conversation, out: Path) -> None:
+    """Read lines until the end of input. A turn that fails is reported and forgotten; the conversation goes on. What is
+    made is shown, and written to the folder `out`."""
     console = Console(highlight=False)
     if sys.stdin.isatty():
         import readline  # noqa: F401 - line editing and history for input()
@@ -53,7 +55,7 @@ def repl(chat: Conversation) -> None:
         elif command.startswith("/"):
             console.print(HELP)
         elif line or media:
-            _turn(console, chat, line, media)
+            _turn(console, chat, line, media, out)
             media = []
 
 
@@ -65,15 +67,20 @@ def _attach(console: Console, media: list[Part], kind: str, path: str) -> None:
     console.print(f"[dim]{Path(path).name} goes with your next message[/]")
 
 
-def _turn(console: Console, chat: Conversation, line: str, media: list[Part]) -> None:
+def _turn(console: Console, chat: Conversation, line: str, media: list[Part], out: Path) -> None:
     try:
-        answer = chat.ask(line, media=media, on_text=lambda t: console.print(t, end="", markup=False))
+        with making() as step:
+            answer = chat.ask(line, media=media, on_text=lambda t: console.print(t, end="", markup=False), on_step=step)
     except PolymodalError as error:
         console.print(f"error: {error}", style="red", markup=False)
         return
     except KeyboardInterrupt:
         console.print("\n[dim]stopped; this turn is forgotten[/]")
         return
+    for part in answer.media:
+        console.print()
+        shown(part, console)
+    told(kept(answer, out), console)
     tokens, seconds = answer.tokens, answer.seconds
     spent = f"{tokens['prefilled']} new of {tokens['prompt']} positions, first word after {seconds['first']:.1f} s"
     console.print(f"\n[dim]{spent}, {tokens['generated']} tokens in {seconds['total']:.1f} s[/]")

@@ -3,7 +3,7 @@
 A conversation is a list of `Message`s; a message is a role and any number of `Part`s in any order: text, or media of
 any modality. Nothing here opens a file: a part holds a *reference* (path, bytes, array, decoded object) and
 `polymodal.media` turns it into arrays behind one gate. Bytes survive the way to JSON and back; what is already decoded
-becomes the bytes of a lossless file (PNG, float WAV, npy).
+becomes the bytes of a lossless file (PNG, float WAV, npy), or of MP4.
 """
 
 from __future__ import annotations
@@ -269,6 +269,10 @@ def _portable(media: Any, kind: str) -> Any:
         rate = int(media[1])
         soundfile.write(buffer, load_audio(media, rate), rate, format="WAV", subtype="FLOAT")
         return buffer.getvalue()
+    if kind == "video" and isinstance(media, tuple):
+        from polymodal.media.writing import encoded as file
+
+        return file(kind, media)[1]
     if kind == "imu" and isinstance(media, tuple):
         from polymodal.media.series import encoded, load_series
 

@@ -37,8 +37,8 @@ CASES = {
     "masked codes": ("masked", "masked", (TOKENS, LAYER), (TOKENS, LAYER)),
     "flow": ("latents", "flow", (PROJECTOR, LAYER), (PROJECTOR, LAYER)),
 }
-# No feature depends on them: the attention's keys have a bias that a softmax forgets; blocks that a tiny network passes by.
-UNREACHABLE = ("*.to_k.bias", "*.in_proj_bias")
+# Nothing depends on a bias of keys, which a softmax forgets; what is made of nothing is no weight.
+UNREACHABLE = ("*.to_k.bias", "*.in_proj_bias", "*.generator.unconditional")
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +119,35 @@ def test_what_cannot_be_learned_is_refused(tiny_recipe):
     batch = collate([composition.processor.encode(captions)], composition.processor.pad_id)
     with pytest.raises(DataError, match="learns from media, and a sample has none"):
         objective("lm")(Step(composition.model, batch))
+
+
+def test_what_a_frozen_autoencoder_makes_of_a_medium_is_made_once_and_never_kept_while_it_learns(tiny_recipe, monkeypatch):
+    from tests.parts.generators.test_diffusion import KL, UNET
+
+    raw = with_output(tiny_recipe, "signals")
+    generator = raw["model"]["outputs"]["image"]["generator"]
+    config = {**generator["config"], "unet": UNET, "vae": KL}
+    raw["model"]["outputs"]["image"]["generator"] = {**generator, "config": config}
+    composition = Composition.from_recipe(raw)
+    design = composition.model.designs["image"]
+    generator = design.made_by()
+    reduced: dict[str, torch.Tensor] = {}
+    examples = [composition.processor.encode(drawing(i)) for i in (0, 1, 0)]
+    encoded = []
+    encode = type(generator).encode
+    monkeypatch.setattr(type(generator), "encode", lambda self, x: encoded.append(len(x)) or encode(self, x))
+
+    def loss(order: list[int]) -> list[float]:
+        torch.manual_seed(0)
+        batch = collate([examples[i] for i in order], composition.processor.pad_id)
+        return objective("generate")(Step(composition.model, batch, reduced=reduced)).each.tolist()
+
+    select(composition.model, {"outputs.image.generator.network.*": 1e-3})
+    first = loss([0, 1, 2])
+    assert encoded == [1, 1]  # the third shows what the first does
+    assert loss([0, 1, 2]) == first
+    assert encoded == [1, 1]
+    reduced.clear()  # as at the beginning of a stage
+    select(composition.model, {"outputs.image.generator.*": 1e-3})
+    assert torch.allclose(torch.tensor(loss([0, 1, 2])), torch.tensor(first), atol=1e-4)
+    assert not reduced

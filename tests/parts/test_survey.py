@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,11 +17,14 @@ from polymodal.content import user
 from polymodal.evaluation.choice import likelihoods
 from polymodal.model.composing import BACKBONES
 from polymodal.model.composition import Composition
-from polymodal.parts import survey, tiny
+from polymodal.parts import survey, tiny, tiny_generators
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import build
 from polymodal.parts.encoders import ENCODERS
+from polymodal.parts.generators import GENERATORS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.output import Generator
+from polymodal.parts.output_projectors import OUTPUT_PROJECTORS
 from polymodal.parts.shared import SHARED
 from polymodal.parts.survey import Row, rows
 from tests.conftest import picture, sound
@@ -41,6 +45,7 @@ from tests.parts.encoders import test_ram_plus as ram_plus
 from tests.parts.encoders import test_vision as vision
 from tests.parts.encoders import test_w2v_bert as w2v_bert
 from tests.parts.encoders.contract import check_lengths_and_neighbours, features, make
+from tests.parts.generators.contract import equal
 from tests.parts.test_input_projectors import IN, OUT, PROJECTORS, VOCABULARY, asked, marked
 
 CLAIMED = [row for row in rows() if row.state != "not yet"]
@@ -119,8 +124,11 @@ def check_fusion(row: Row, tokenizer: str) -> None:
     assert not torch.allclose(*scores, rtol=0, atol=1e-4)
 
 
-def check_projector(row: Row, _, tokenizer: str) -> None:
+def check_projector(row: Row, tmp_path, tokenizer: str) -> None:
     recipe = dict(row.recipe or {})
+    if "output" in recipe:
+        check_read(row, tokenizer, tmp_path)
+        return
     if "fusion" in recipe:
         check_fusion(row, tokenizer)
         return
@@ -162,7 +170,53 @@ def check_backbone(row: Row, tmp_path, tokenizer: str) -> None:
     assert torch.equal(said_by(again), logits)
 
 
+def check_read(row: Row, tokenizer: str, folder: Path) -> None:
+    """A picture that no input takes is read as the codes of an output."""
+    output = dict((row.recipe or {})["output"])
+    output["generator"] = tiny_generators.generator(output["generator"], folder)
+    backbone = {"config": dict(tiny.FAMILIES["llama"]), "tokenizer": tokenizer}
+    composition = Composition.from_recipe({"model": {"backbone": backbone, "outputs": {"image": output}}})
+    scores = [likelihoods(composition, [user(media(picture(i)), "what?")], ["a", "cat"]) for i in (1, 2)]
+    assert not torch.allclose(*scores, rtol=0, atol=1e-4)
+
+
+def check_output_projector(row: Row, tmp_path: Path, tokenizer: str) -> None:
+    projector = build("projector", OUTPUT_PROJECTORS, tiny_generators.projector(row.recipe or {}), 5, IN, 5, 12)
+    one, two = projector(torch.randn(2, 5, IN))
+    assert one.shape == (5, 12)
+    assert not torch.allclose(one, two)
+
+
+def check_generator(row: Row, tmp_path: Path, tokenizer: str) -> None:
+    """It makes something, alike for a seed; what is published as a pipeline of diffusers is read from one."""
+    recipe = row.recipe or {}
+    small = tiny_generators.generator(recipe, tmp_path)
+    generator = build("generator", GENERATORS, small).eval()
+    assert generator.modality in row.takes
+    assert generator.takes == ("codes" if recipe["kind"] == "vq" else "condition")
+    if "path" in recipe:
+        save_pipeline(generator, tmp_path)
+        kept = {key: value for key, value in small.items() if key != "config"}
+        generator = build("generator", GENERATORS, {**kept, "path": str(tmp_path)}).eval()
+    conditions = torch.randn(1, generator.positions, generator.width)
+    given = torch.randint(generator.vocabulary, (1, generator.positions)) if generator.vocabulary else conditions
+    made, again = (generator.make(given, torch.Generator().manual_seed(0)) for _ in range(2))
+    assert equal(made, again)
+
+
+def save_pipeline(generator: Generator, folder: Path) -> None:
+    """In the layout of diffusers: a folder of each component, and a list of their classes."""
+    found = {"_class_name": "DiffusionPipeline"}
+    parts = {"unet": generator.network, "vae": generator.vae, "scheduler": generator.scheduler}
+    parts |= {"vocoder": generator.vocoder} if generator.modality == "audio" else {}
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
+        found[name] = [type(part).__module__.split(".")[0], type(part).__name__]
+    (folder / "model_index.json").write_text(json.dumps(found))
+
+
 CHECKS = {"modality encoder": check_encoder, "input projector": check_projector, "LLM backbone": check_backbone}
+CHECKS |= {"output projector": check_output_projector, "modality generator": check_generator}
 
 
 @pytest.mark.parametrize("row", CLAIMED, ids=named)
@@ -200,7 +254,7 @@ def test_a_row_claims_no_more_than_its_recipe(row):
     assert (row.state == "not yet") == (row.recipe is None)
     assert (row.state == "runs with real weights") == path.startswith("asset:")
     own = (row.recipe or {}).get("kind") in RELEASED
-    assert bool(path) == (bool(row.model_type) or own)
+    assert bool(path) == (bool(row.model_type) or own or (row.role == "modality generator" and row.state == "runs tiny"))
     assert own == row.note.startswith("unverified on real weights")
     if row.state in ("not yet", "architecture only"):
         assert row.note

@@ -54,6 +54,17 @@ TABLE_1 = [
     "x-instructblip",
     "x-llm",
 ]
+MAKING = [  # of Table 1, too
+    "codi-2",
+    "dreamllm",
+    "emu",
+    "gill",
+    "lavit",
+    "minigpt-5",
+    "mm-interleaved",
+    "modaverse",
+    "next-gpt",
+]
 ALSO_NAMED = [
     "chatbridge",
     "embodiedgpt",
@@ -93,6 +104,26 @@ STATED = {
     "rlhf-v": ("image", 64),
     "x-llm": ("video", 160),
     "x-instructblip": ("video", 160),
+    "gill": ("image", 4),
+    "next-gpt": ("audio", 1),
+    "seed-x": ("image", 64),
+    "janus-pro": ("image", 576),
+}
+# Of an output: what its span holds, and what its generator takes, as each paper states it.
+SPANS = {
+    ("gill", "image"): (8, 77, 768),
+    ("next-gpt", "image"): (4, 77, 1024),
+    ("next-gpt", "video"): (24, 77, 1024),
+    ("next-gpt", "audio"): (8, 1, 512),
+    ("minigpt-5", "image"): (8, 77, 1024),
+    ("dreamllm", "image"): (64, 64, 1024),
+    ("seed-x", "image"): (64, 64, 1664),
+    ("show-o", "image"): (256, 256, 8192),
+    ("janus-pro", "image"): (576, 576, 16384),
+    ("emu3", "image"): (8100, 8100, 32768),
+    ("anygpt", "music"): (1000, 1000, 8192),
+    ("unified-io-2", "image"): (1024, 1024, 16384),
+    ("transfusion", "image"): (256, 256, 32),
 }
 ABSENT = presets.Preset(  # as one that is not there yet: every one of today's has a recipe
     id="absent",
@@ -110,9 +141,10 @@ RECIPES = {
 }
 
 
-def test_every_understanding_system_of_table_1_and_every_other_that_is_asked_for_has_one_file():
-    assert sorted(name for name in presets.names() if presets.load(name).about.table) == TABLE_1
-    assert len(TABLE_1) == 32
+def test_every_system_of_table_1_that_answers_with_text_or_media_and_every_other_that_is_asked_for_has_one_file():
+    assert sorted(name for name in presets.names() if presets.load(name).about.table) == sorted([*TABLE_1, *MAKING])
+    assert len(TABLE_1) == 32  # and two of the 43 answer with places in a picture: BuboGPT and Shikra
+    assert all(presets.load(name).about.makes for name in MAKING)
     assert set(ALSO_NAMED) <= set(presets.names())
 
 
@@ -122,14 +154,19 @@ def test_a_preset_claims_no_more_than_it_holds(name):
     preset = presets.load(name)
     about = preset.about
     assert about.paper.startswith(("arXiv:", "https://"))
-    assert set(about.takes) <= set(MODALITIES)
+    assert {*about.takes, *about.makes} <= set(MODALITIES)
     if preset.model is None:
         assert about.missing
         assert not preset.stages
         return
     assert preset.stages or about.missing
-    assert set(preset.model["inputs"]) <= set(about.takes)
-    assert set(preset.model["inputs"]) == set(about.takes) or about.missing
+    outputs = preset.model.get("outputs", {})
+    made = {output.get("modality", name): output["span"]["kind"] for name, output in outputs.items()}
+    read = {modality for modality, kind in made.items() if kind in ("codes", "masked", "latents")}  # without an input
+    inputs = set(preset.model.get("inputs", {}))
+    assert inputs <= set(about.takes)
+    assert set(made) <= set(about.makes)
+    assert (set(about.takes) <= inputs | read and set(made) == set(about.makes)) or about.missing
     assert (preset.state == "in part") == bool(about.missing)
 
 
@@ -170,6 +207,18 @@ def test_positions_are_those_of_the_paper(name, tmp_path):
         composition = composing.Composition(composing.compose(model), model)
     modality, positions = STATED[name]
     assert composing.describe(composition)["positions"][modality] == positions
+
+
+@pytest.mark.parametrize(("name", "output"), SPANS)
+def test_spans_are_those_of_the_paper(name, output, tmp_path):
+    """Counted on the parts at their own size, as positions are."""
+    model = composing.published(presets.load(name), tiny.save_tokenizer(tmp_path))
+    model.backbone["config"]["num_hidden_layers"] = 1
+    model.inputs, model.outputs = {}, {output: model.outputs[output].model_copy(update={"seen": False})}
+    with torch.device("meta"):
+        composition = composing.Composition(composing.compose(model), model)
+    span = composing.describe(composition)["spans"][output]
+    assert (span["length"], span["positions"], span.get("vocabulary", span.get("width"))) == SPANS[name, output]
 
 
 def test_checkpoints_are_of_what_the_survey_says_and_transformers_knows_them():
@@ -217,6 +266,8 @@ def test_the_picture_shows_parts_positions_what_learns_in_each_stage_and_what_di
         ("dlp", ("shared prompts", "width 2560, queries 32")),
         ("onellm", ("shared experts", "of kind vision", "a depth map")),
         ("lyrics", ("5,346 features of 2,052", "groups visual queries 32 reads 0", "64 positions of 5,120")),
+        ("next-gpt", ("24 signals", "77 vectors of 1,024", "audio generator", "a recording", "embeddings added")),
+        ("modaverse", ("up to 77 tokens of text", "prompted damo-vilab/text-to-video-ms-1.7b", "a clip")),
         ("pandagpt", ("input unit metres", "10 s of sensors", "1 feature of 1,024")),
     ],
 )
@@ -255,6 +306,16 @@ def test_composing_tiny_shows_the_shape_of_every_step(monkeypatch, capsys):
     for shape in ("[3, 28, 28]", "[16, 24]", "[32, 32]"):  # a picture of 4 x 4 patches, 32 queries
         assert shape in out
     assert "tokens generated" in out
+
+
+def test_composing_tiny_shows_what_is_made_and_what_it_is_made_of(monkeypatch, capsys):
+    code, out, _ = run_command(monkeypatch, capsys, "presets", "compose", "gill", "--tiny")
+    assert code == 0
+    told = " ".join(out.replace("│", " ").split())
+    assert "image: condition [Q, Dg] [77, 12]" in told
+    assert "image: made 16 x 16 pixels" in told
+    assert "output image: 8 signals become 77 vectors of 12" in told
+    assert all(f"outputs.image.{part}" in told for part in ("tokens", "projector", "generator"))
 
 
 @pytest.mark.parametrize(

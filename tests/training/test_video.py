@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from polymodal.corpora import QA, Item
-from polymodal.corpora.moving_emoji import mp4
 from polymodal.corpora.shards import Place
+from polymodal.media.writing import mp4
 from polymodal.model.composition import Composition
 from polymodal.training.checking import Checker
 from polymodal.training.loop import train
@@ -33,7 +33,7 @@ def clips(tmp_path):
         for i, frame in enumerate(frames):
             frame.paste((200, 80 * number, 30), (0, 0, 6 * i + 3, 24))
         files.append(tmp_path / f"{number}.mp4")
-        files[-1].write_bytes(mp4(frames))
+        files[-1].write_bytes(mp4(frames, 8))
     return files
 
 

@@ -43,6 +43,8 @@ VENDORS = {
     "fluent-3d": Vendor("fluent-emoji-3d", "MIT", "assets/*.webp"),
     "openmoji": Vendor("openmoji", "CC-BY-SA-4.0", "color/svg/*.svg"),
 }
+# What each vendor's way of drawing is called, in words that a user might say.
+STYLES = {"noto": "noto", "twemoji": "twemoji", "fluent-flat": "flat", "fluent-3d": "3d", "openmoji": "openmoji"}
 FLAT = ("noto", "twemoji", "fluent-flat", "openmoji")
 MEMBERS = {"emoji": FLAT, "emoji-names": FLAT, "emoji-3d": ("fluent-3d",)}
 

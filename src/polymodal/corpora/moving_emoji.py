@@ -10,8 +10,7 @@ whether it moves is asked of both, and only several frames can tell. Splits are 
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from polymodal.corpora.building import Job
 from polymodal.corpora.items import QA, Item
 from polymodal.errors import DataError, MediaError
 from polymodal.media.image import load_image
+from polymodal.media.writing import mp4
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,8 +29,6 @@ VERSION = 1
 ASSETS = ("emojibase", "moving-emoji")
 LICENCE = "MIT"
 FPS = 8
-# One thread and no look-ahead: with either, x264 writes other bytes each time.
-_CODEC = {"crf": "18", "threads": "1", "x264-params": "rc-lookahead=0"}
 
 
 def jobs(folders: Mapping[str, Path]) -> list[Job]:
@@ -64,8 +62,8 @@ def _item(entry: dict[str, Any], state: str) -> Item:
 
 def _two(file: Path) -> Iterator[bytes]:
     frames = sampled(file)
-    yield mp4(frames)
-    yield mp4([frames[len(frames) // 2]] * len(frames))
+    yield mp4(frames, FPS)
+    yield mp4([frames[len(frames) // 2]] * len(frames), FPS)
 
 
 def sampled(file: Path) -> list[Image.Image]:
@@ -91,18 +89,3 @@ def sampled(file: Path) -> list[Image.Image]:
     if len(frames) < 2:
         raise MediaError(f"{file.name}: shorter than two frames at {FPS} per second")
     return frames
-
-
-def mp4(frames: Sequence[Image.Image]) -> bytes:
-    """Pictures of one size, of even sides, as an MP4 file of FPS frames per second without sound."""
-    import av
-
-    out = io.BytesIO()
-    with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options=_CODEC)
-        stream.width, stream.height = frames[0].size
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
-        container.mux(stream.encode())
-    return out.getvalue()

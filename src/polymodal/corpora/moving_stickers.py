@@ -33,6 +33,7 @@ from polymodal.corpora.scene_pictures import fitted, page, stickers
 from polymodal.corpora.scene_questions import NAMES_OFFERED
 from polymodal.corpora.scene_things import BACKGROUNDS, THINGS
 from polymodal.corpora.scenes import VENDORS
+from polymodal.media.writing import mp4
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +136,7 @@ def _clips(name: str, color: str, tracks: Sequence[Track], art: Art) -> Iterator
     ground = page(color, random.Random(name))
     drawn = [_drawn(frame, ground, art) for frame in tracks[0].frames]
     for number in range(len(tracks)):
-        yield moving_emoji.mp4(drawn[::-1] if number else drawn)
+        yield mp4(drawn[::-1] if number else drawn, moving_emoji.FPS)
 
 
 def _drawn(frame: Frame, ground: Image.Image, art: Art) -> Image.Image:

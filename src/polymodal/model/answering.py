@@ -93,6 +93,16 @@ def respond(
         cache, cached = _span(composition, reply, name, usable, sampling, random, prepared, on_step)
 
 
+@torch.no_grad()
+def opened(composition: Composition, example: Example, output: str, sampling: Sampling | None = None) -> Reply:
+    """One span of an output behind an example, encoded with `generate=True`, as if the model had just opened it."""
+    sampling = sampling or Sampling()
+    seed = sampling.seed if sampling.seed is not None else int(torch.seed() % 2**31)
+    reply = Reply(example, [], {}, 0, seed=seed)
+    _span(composition, reply, output, None, sampling, torch.Generator().manual_seed(seed), None, None)
+    return reply
+
+
 def _wrote(reply: Reply, out: Generation, processor: Any) -> None:
     """Add what was written to the reply."""
     (ids,) = out.ids
@@ -203,6 +213,9 @@ def _made(composition: Composition, name: str, content: Content, random: torch.G
 def _show(composition: Composition, reply: Reply, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> None:
     """Let the model see what it made, behind the span."""
     item = composition.processor.item(Part(part.type, media=part.media), prepared)
+    if item.projected is None:  # kept: neither what is written next nor a later turn encodes it again
+        (item.projected,) = composition.model.features([item])
+        item.inputs = None
     example, length = reply.example, item.length
     _extend(reply, [composition.processor.pad_id] * length, seq2seq=False)
     span = Span(len(example), length, len(example.media))

@@ -49,7 +49,8 @@ def compose(recipe: ModelRecipe, lenient: bool = False) -> MultimodalLM:
     for name, output in recipe.outputs.items():
         if output.seen and output.modality not in inputs:
             raise RecipeError(f"outputs.{name}.seen: there is no input that sees its {output.modality}")
-        if outputs[name].grammar.blocks and not backbone.sees_blocks:
+        # On the device `meta` nothing can be tried out, and nothing runs.
+        if outputs[name].grammar.blocks and backbone.lm.device.type != "meta" and not backbone.sees_blocks:
             kind = f"'{backbone.lm.config.model_type}' backbone"
             raise RecipeError(
                 f"outputs.{name}.span: in a {kind} positions cannot see one another; use 'codes' or 'signals'"

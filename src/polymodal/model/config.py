@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from polymodal.content import MODALITIES
 from polymodal.errors import RecipeError, nearest
@@ -79,6 +79,12 @@ class ModelRecipe(Strict):
     peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _named(self) -> ModelRecipe:
+        for name, output in self.outputs.items():
+            output.modality = output.modality or name
+        return self
+
 
 def read_yaml(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """A recipe file with dotted overrides (`model.inputs.image.projector.depth=1`) applied. Raises `RecipeError`."""
@@ -107,7 +113,6 @@ def model_recipe(data: dict[str, Any], where: str = "recipe") -> ModelRecipe:
         if name not in MODALITIES:
             raise RecipeError(f"{where}: model.inputs has no modality '{name}'{nearest(name, MODALITIES)}")
     for name, output in recipe.outputs.items():
-        output.modality = output.modality or name
         if output.modality not in MODALITIES:
             raise RecipeError(
                 f"{where}: model.outputs.{name} makes '{output.modality}', which is no modality; "

@@ -51,7 +51,13 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         parts = [part.to_json() for part in self.parts]
-        return {"text": self.text, "parts": parts, "timing": self.seconds, "tokens": self.tokens, "seed": self.seed}
+        return {
+            "text": self.text,
+            "parts": parts,
+            "timing": self.seconds,
+            "tokens": self.tokens,
+            "sampling": {"seed": self.seed},
+        }
 
 
 class Conversation:

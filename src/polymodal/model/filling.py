@@ -96,7 +96,8 @@ def _latents(design: OutputDesign, rows: list[Row], random: torch.Generator) -> 
     z = torch.randn(1, design.grammar.length, width, generator=random).to(flow.leave.weight)
     for step in range(body.steps):
         embeddings = flow.embed(z, torch.full((1,), step / body.steps, device=z.device))[0]
-        z = z + _guided([flow(row.peek(embeddings, together=True)) for row in rows], body.guidance) / body.steps
+        states = [row.peek(embeddings, together=True).to(z.dtype) for row in rows]
+        z = z + _guided([flow(each) for each in states], body.guidance) / body.steps
     for row in rows:
         row.keep(flow.embed(z, torch.ones(1, device=z.device))[0], together=True)
     return Content([design.grammar.start] * design.grammar.length, z, z[0])

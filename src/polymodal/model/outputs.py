@@ -110,6 +110,7 @@ class OutputDesign(nn.Module):
         noise = torch.randn_like(truth)
         time = torch.where(learned, torch.sigmoid(torch.randn(len(spans), device=truth.device)), 1.0)
         mixed = noise + time[:, None, None] * (truth - noise)
+        mixed = torch.where(learned[:, None, None], mixed, truth)  # which rounding would keep some of the noise in
         return Filled(spans, truth - noise, rows=self.flow.embed(mixed, time))
 
     def codes(self, ids: Tensor) -> Tensor:

@@ -238,7 +238,9 @@ class Processor:
                 out += [piece, shown] if seen else [piece]
                 continue
             port = self.ports.get(piece.part.type) if piece.part else None
-            given = replace(piece, made=False)  # no output makes it
+            # Media that no input takes are read as an output would have made them (AnyGPT, Emu3, Show-o).
+            told = port is None and piece.part is not None and piece.part.type != "text" and not self.seq2seq
+            given = replace(piece, made=told and piece.part is not None and self.spans.reads(piece.part))
             out += [Piece(port.before), given, Piece(port.after)] if port else [given]
         return [piece for piece in out if piece.text or piece.part]
 

@@ -28,7 +28,8 @@ _LLAVA_VISION = ("clip_vision_model",)
 def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) -> dict[str, Any]:
     """`parts`: rows of name, kind, parameters, trained (by any of the stages' patterns `trains`), bytes; the adapters of a
     part are a row of their own, under its name with `.peft`. `positions`: places in the sequence one item of each modality
-    takes (a picture; ten seconds of sound, video or sensors). `export`: the verdict."""
+    takes (a picture; ten seconds of sound, video or sensors). `spans`: of each output what its span holds, and what its
+    generator takes. `export`: the verdict."""
     recipe, model = composition.recipe, composition.model
     kinds = {"backbone": recipe.backbone.get("path") or recipe.backbone.get("config", {}).get("model_type", "")}
     kinds |= {f"shared.{name}": options["kind"] for name, options in recipe.shared.items()}
@@ -37,6 +38,12 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
         kinds[f"inputs.{name}.projector"] = part.projector["kind"]
         if "fusion" in model.modalities[name].parts:
             kinds[f"inputs.{name}.fusion"] = part.fusion["kind"]
+    for name, output in recipe.outputs.items():
+        kinds[f"outputs.{name}.tokens"] = output.span.kind
+        if model.designs[name].projector is not None:
+            kinds[f"outputs.{name}.projector"] = (output.projector or {"kind": "flow"})["kind"]
+        if model.designs[name].generator is not None:
+            kinds[f"outputs.{name}.generator"] = output.generator["kind"]
     patterns = [pattern for stage in trains for pattern in stage]
     rows = []
     for name, kind in kinds.items():
@@ -48,7 +55,8 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
             said = ", ".join(sorted({peft.attached(m).kind for _, m in peft.named_modules(module) if peft.attached(m)}))
             rows.append(_row(f"{name}.peft", said, {f"{name}.{n}": p for n, p in adapters.items()}, patterns))
     exportable, why = exportability(composition)
-    return {"parts": rows, "positions": positions(composition), "export": {"llava": exportable, "why": why}}
+    export = {"llava": exportable, "why": why}
+    return {"parts": rows, "positions": positions(composition), "spans": spans(composition), "export": export}
 
 
 def _row(name: str, kind: str, parameters: dict[str, nn.Parameter], patterns: list[str]) -> dict[str, Any]:
@@ -67,6 +75,39 @@ def positions(composition: Composition) -> dict[str, int]:
     return {name: modalities[name].positions(prepared(part, composition)) for name, part in samples(composition).items()}
 
 
+def spans(composition: Composition) -> dict[str, dict[str, Any]]:
+    """Of each output: `modality`, the `kind` of its span, its `length` without opener and closer (of a text, the most), and
+    what its generator `takes`: `vectors` of a `width`, codes of a `vocabulary`, or text. A generator that is not there
+    says what is `missing`."""
+    out: dict[str, dict[str, Any]] = {}
+    for name, design in composition.model.designs.items():
+        body, generator = design.grammar.body, design.generator
+        length = body.most if body.kind == "text" else design.grammar.length
+        out[name] = {"modality": design.modality, "kind": body.kind, "length": length}
+        if generator is None:
+            out[name]["missing"] = design.missing
+            continue
+        vectors = ("positions", "width")
+        sizes = {"condition": vectors, "latents": vectors, "codes": ("positions", "vocabulary")}.get(generator.takes, ())
+        out[name] |= {"takes": generator.takes} | {key: getattr(generator, key) for key in sizes}
+    return out
+
+
+def span_text(span: dict[str, Any]) -> tuple[str, str]:
+    """What a span holds, and what becomes of it, in words."""
+    length, takes = f"{span['length']:,}", span.get("takes")
+    held = {"text": f"up to {length} tokens of text", "masked": f"{length} covered codes"}
+    said = held.get(span["kind"], f"{length} {span['kind'] if span['length'] != 1 else span['kind'].removesuffix('s')}")
+    if takes == "condition":
+        s = "s" if span["positions"] != 1 else ""
+        return said, f"{span['positions']:,} vector{s} of {span['width']:,}"
+    if takes == "latents":
+        return said, f"{span['positions']:,} latents of {span['width']:,}"
+    if takes == "codes":
+        return said, f"{span['positions']:,} codes, each of {span['vocabulary']:,}"
+    return said, "a text" if takes == "text" else "nothing: its generator is missing"
+
+
 def prepared(part: Part, composition: Composition) -> Inputs:
     """What the encoder of a media part's modality is given."""
     port = composition.model.modalities[part.type]
@@ -77,10 +118,24 @@ def samples(composition: Composition) -> dict[str, Part]:
     """An item of each modality that says nothing: a picture, ten seconds of sound, video or sensors, a cloud, a map. None
     of one whose encoder has a reader of its own: what it takes has no usual length."""
     import numpy as np
+
+    modalities = composition.model.modalities
+    media = blank()
+    encoder = modalities["imu"].encoder if "imu" in modalities else None
+    takes = getattr(getattr(encoder, "reader", encoder), "takes", None)  # ImageBind's is of its reader
+    if isinstance(takes, Sensors):
+        media["imu"] = (np.zeros((round(10 * takes.rate), len(takes.channels)), dtype=np.float32), takes.rate)
+    usual = [name for name, port in modalities.items() if port.encoder.media_reader is None]
+    return {name: Part(name, media=media[name]) for name in usual if name in media}
+
+
+def blank() -> dict[str, Any]:
+    """Media that say nothing, by modality; none of sensors, whose channels are an encoder's own."""
+    import numpy as np
     from PIL import Image
 
     flat = np.ones((240, 320), dtype=np.float32)
-    media: dict[str, Any] = {
+    return {
         "image": Image.new("RGB", (320, 240)),
         "audio": (np.zeros(160_000, dtype=np.float32), 16_000),
         "video": (np.zeros((10, 240, 320, 3), dtype=np.uint8), 1.0),
@@ -89,13 +144,6 @@ def samples(composition: Composition) -> dict[str, Part]:
         "thermal": flat,
         "segmentation": Image.new("RGB", (320, 240)),
     }
-    modalities = composition.model.modalities
-    encoder = modalities["imu"].encoder if "imu" in modalities else None
-    takes = getattr(getattr(encoder, "reader", encoder), "takes", None)  # ImageBind's is of its reader
-    if isinstance(takes, Sensors):
-        media["imu"] = (np.zeros((round(10 * takes.rate), len(takes.channels)), dtype=np.float32), takes.rate)
-    usual = [name for name, port in modalities.items() if port.encoder.media_reader is None]
-    return {name: Part(name, media=media[name]) for name in usual if name in media}
 
 
 def exportability(composition: Composition) -> tuple[bool, str]:
@@ -149,5 +197,7 @@ def table(report: dict[str, Any]) -> Group:
         "segmentation": "a drawing of segments",
     }
     lines = [f"{units.get(name, name)} takes {n} positions" for name, n in report["positions"].items()]
+    for name, span in report["spans"].items():
+        lines.append("output {}: {} become {}".format(name, *span_text(span)))
     verdict = "exportable to LLaVA" if report["export"]["llava"] else "not exportable to LLaVA"
     return Group(grid, Text("; ".join([*lines, f"{verdict}: {report['export']['why']}"])))

@@ -61,7 +61,8 @@ class Row:
     def _run(self, rows: Tensor, together: bool) -> Tensor:
         lm = self.backbone.lm
         if self.cache is not None:
-            return blockwise.run(lm, rows, self.cache, together)
+            # what an output owns is in float32, whatever the backbone computes in
+            return blockwise.run(lm, rows.to(lm.get_input_embeddings().weight.dtype), self.cache, together)
         whole = torch.cat([self._before, rows.to(self._before.dtype)], 1)
         if self._encoded is not None:
             out = lm.get_decoder()(inputs_embeds=whole, encoder_hidden_states=self._encoded, use_cache=False)[0]

@@ -6,7 +6,7 @@ that is still known, or encoded again from the medium.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -17,6 +17,8 @@ from polymodal.errors import ContentError, nearest
 from polymodal.model.grammar import Grammar
 from polymodal.model.sequence import Made, MediaItem
 from polymodal.parts.output import Target
+
+READ = ("codes", "masked", "latents")  # kinds of spans that hold what a medium is
 
 
 class Maker(Protocol):
@@ -62,7 +64,13 @@ class Spans:
             raise ContentError(f"several outputs make {part.type}: say which in the part's 'output' ({', '.join(able)})")
         return able[0] if able else None
 
-    def render(self, part: Part, learn: bool, at: int, prepared: Mapping[str, MediaItem] | None) -> Rendered:
+    def reads(self, part: Part) -> bool:
+        """Whether an output can tell a medium as what it would have made: codes or latents. Raises `ContentError` where
+        several could."""
+        name = self.maker(part)
+        return name is not None and self.makers[name].grammar.body.kind in READ
+
+    def render(self, part: Part, learn: bool, at: int, prepared: MutableMapping[str, MediaItem] | None) -> Rendered:
         """The span of a part that begins at position `at`. `prepared`: what was made, by fingerprint. Raises `ContentError`
         where a part does not hold what its output needs."""
         name = self.maker(part)
@@ -79,7 +87,10 @@ class Spans:
         if learn:
             target = Target(part.caption, None if part.media is None else maker.prepare(media.load(part)))
         elif grammar.body.kind != "signals":
-            content = self._held(part, maker, prepared.get(key) if prepared is not None else None)
+            known = prepared.get(key) if prepared is not None else None
+            content = self._held(part, maker, known)
+            if prepared is not None and known is None:
+                prepared[key] = MediaItem(maker.modality, key, grammar.length, encoded=content)
         ids = grammar.ids(content.tolist() if content is not None and content.ndim == 1 else None)
         span = Made(at + 1, grammar.length, name, target, content, key, grammar.blocks)
         return Rendered(ids, [learn and on for on in grammar.supervised(len(ids))], [span])

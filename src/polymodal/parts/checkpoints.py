@@ -1,5 +1,5 @@
 """What published checkpoints are of. Decides that the shape of a published model can be known without its weights: a part's
-recipe with a `path` becomes one with the `config` that transformers has for it, whose weights would be random.
+recipe with a `path` becomes one with the `config` that transformers or diffusers has for it, whose weights would be random.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import yaml
 from polymodal.errors import RecipeError
 
 SEVERAL = "channel-concat", "sequence-append"  # kinds of encoders whose `of` are several, each with its own `path`
+
+
+_AROUND = "prompted", "frames"  # kinds of generators whose `of` is another, with its `path` beside it
 
 
 @cache
@@ -36,3 +39,26 @@ def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
     if "names" in options and recipe.get("kind") == "grounding-dino":  # which no shape depends on
         options = {**{key: value for key, value in options.items() if key != "names"}, "ids": [101, 1012, 102]}
     return {**options, "of": {**recipe["of"], **config}} if "of" in recipe else {**options, **config}
+
+
+def unfetched_generator(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The same of a generator, and of the encoder that it is aligned to. Of a pipeline of diffusers the `config` is that of
+    its components, and `conditions` that of its text encoder."""
+    if recipe["kind"] in _AROUND:
+        inner = {**recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
+        return {**{k: v for k, v in recipe.items() if k != "path"}, "of": unfetched_generator(inner)}
+    out = {**recipe, "of": unfetched(recipe["of"])} if "of" in recipe else dict(recipe)
+    told = recipe.get("conditions", {})
+    if "path" in told:
+        own = {key: value for key, value in told.items() if key != "path"}
+        out["conditions"] = {**own, "config": unfetched({"path": f"{told['path']} (text)"})["config"]}
+    if "path" not in recipe:
+        return out
+    config = unfetched({"path": recipe["path"]})["config"]
+    out = {key: value for key, value in out.items() if key not in ("path", "subfolder")}
+    if "scheduler" not in config:
+        return {**out, "config": config}
+    out["config"] = {key: value for key, value in config.items() if key != "conditions"}
+    if not out.get("conditions", {}).keys() & {"config", "of"} and out["kind"] != "feature-decoder":
+        out["conditions"] = {**config["conditions"], **told}
+    return out

@@ -67,6 +67,11 @@ class Generator(nn.Module):
         torch's own generator, which the training loop seeds. The gradient reaches the condition of a frozen generator."""
         raise NotImplementedError(f"{type(self).__name__} is not trained by conditions")
 
+    def reduced(self, target: Tensor) -> Tensor | None:
+        """What `loss` takes in the place of ONE target as `prepare` makes it, if that stays the same while the generator
+        learns: latents of a frozen autoencoder, which training then makes but once."""
+        return None
+
     def fit(self, targets: Tensor) -> Tensor:
         """[S, ...] -> [S]: how badly its codec or autoencoder gives the targets back."""
         raise NotImplementedError(f"{type(self).__name__} has no codec to fit")

@@ -19,8 +19,8 @@ State = Literal["runs with real weights", "runs tiny", "architecture only", "not
 MEANING: dict[State, str] = {
     "runs with real weights": "an asset holds weights of it, and a test runs them",
     "runs tiny": "a test builds and runs it at tiny width; where the recipe has a `path`, from a checkpoint that "
-    "transformers saved of the class that the published one is of; *unverified on real weights* in the note: from one with "
-    "the names and shapes of its authors' code. The published one itself was never loaded here",
+    "transformers or diffusers saved of the class that the published one is of; *unverified on real weights* in the note: "
+    "from one with the names and shapes of its authors' code. The published one itself was never loaded here",
     "architecture only": "a test builds and runs it at tiny width; there are no weights, or they cannot be read",
     "not yet": "nothing here builds it",
 }

@@ -209,6 +209,7 @@ SIZES = {
     "intermediate_size",
     "num_hidden_layers",
     "num_attention_heads",
+    "num_key_value_heads",
     "patch_size",
     "word_embed_proj_dim",
     "ffn_dim",

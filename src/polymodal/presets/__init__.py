@@ -24,7 +24,7 @@ State = Literal["runs tiny", "architecture only", "in part", "not yet"]
 
 MEANING: dict[State, str] = {
     "runs tiny": "a test composes it at tiny width with random weights, takes a step in each of its stages and has it "
-    "answer. The checkpoints that it names were never loaded here",
+    "answer, and make what it makes. The checkpoints that it names were never loaded here",
     "architecture only": "as that; a part begins with random weights, because none were published or the paper does so",
     "in part": "as that, but what the last column names is missing",
     "not yet": "it needs a part that nothing here builds, which the last column names",
@@ -32,9 +32,10 @@ MEANING: dict[State, str] = {
 
 
 class About(BaseModel):
-    """`paper`: `arXiv:ID` or an address. `table`: it is an understanding system of Table 1 of the survey 2401.13601.
-    `takes`: what the paper feeds it beside text. `design`: the paper's parts, in order. `checked`: what the stages were
-    compared with. `differs`: what the paper does otherwise. `missing`: ids of `parts/survey.yaml`, or words."""
+    """`paper`: `arXiv:ID` or an address. `table`: it is a system of Table 1 of the survey 2401.13601. `takes`: what the
+    paper feeds it beside text; `makes`: what it answers with beside text. `design`: the paper's parts, in order. `checked`:
+    what the stages were compared with. `differs`: what the paper does otherwise. `missing`: ids of `parts/survey.yaml`, or
+    words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,6 +43,7 @@ class About(BaseModel):
     paper: str
     year: int
     takes: list[str]
+    makes: list[str] = Field(default_factory=list)
     design: str
     table: bool = False
     checked: str = ""
@@ -66,8 +68,9 @@ class Preset(BaseModel):
             return "not yet"
         if self.about.missing:
             return "in part"
-        encoders = [one for part in self.model["inputs"].values() for one in _each(part["encoder"])]
-        parts = [self.model["backbone"], *encoders]
+        encoders = [one for part in self.model.get("inputs", {}).values() for one in _each(part["encoder"])]
+        generators = [part["generator"] for part in self.model.get("outputs", {}).values()]
+        parts = [self.model["backbone"], *encoders, *(part for part in generators if part["kind"] not in _WEIGHTLESS)]
         return "runs tiny" if all("path" in part for part in parts) else "architecture only"
 
     @property
@@ -76,9 +79,15 @@ class Preset(BaseModel):
         if self.model is None:
             return ""
         backbone = self.model["backbone"]
-        parts = [[_named(part["encoder"]), *_kinds(part)] for part in self.model["inputs"].values()]
-        ways = [" → ".join(names) for names in parts]
-        return f"{'; '.join(ways)} → {_named(backbone)}"
+        parts = [[_named(part["encoder"]), *_kinds(part)] for part in self.model.get("inputs", {}).values()]
+        into = "; ".join(" → ".join(names) for names in parts)
+        made = [[part["span"]["kind"], *_kinds(part), _named(part["generator"])] for part in self._outputs]
+        out = "; ".join(" → ".join(names) for names in made)
+        return " → ".join(filter(None, [into, _named(backbone), out]))
+
+    @property
+    def _outputs(self) -> list[dict[str, Any]]:
+        return list((self.model or {}).get("outputs", {}).values())
 
     @property
     def lacks(self) -> list[str]:
@@ -118,10 +127,12 @@ def markdown() -> str:
     systems = every()
     lines = ["# Published systems", "", _INTRODUCTION, "", "| state | systems | |", "|---|---|---|"]
     lines += [f"| {s} | {sum(preset.state == s for preset in systems)} | {says} |" for s, says in MEANING.items()]
-    lines += ["", "| preset | paper | takes | state | design of the paper | missing |", "|---|---|---|---|---|---|"]
+    lines += ["", "| preset | paper | takes | makes | state | design of the paper | missing |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for preset in systems:
         about, mark = preset.about, "" if preset.about.table else " *"
-        said = (about.paper, ", ".join(about.takes), preset.state, about.design, ", ".join(preset.lacks))
+        media = ", ".join(about.takes), ", ".join(about.makes)
+        said = (about.paper, *media, preset.state, about.design, ", ".join(preset.lacks))
         lines.append(f"| `{preset.id}`{mark} | " + " | ".join(said) + " |")
     lines += ["", "\\* not a row of the survey's Table 1.", "", "## What differs from the papers", ""]
     lines += [f"- `{preset.id}`: {'; '.join(preset.about.differs)}." for preset in systems if preset.about.differs]
@@ -131,6 +142,9 @@ def markdown() -> str:
 def _each(encoder: dict[str, Any]) -> list[dict[str, Any]]:
     """An encoder, or those that stand side by side in it."""
     return list(encoder["of"].values()) if encoder["kind"] in SEVERAL else [encoder]
+
+
+_WEIGHTLESS = "patches", "retrieval"  # kinds of generators that have no weights to be had
 
 
 def _named(part: dict[str, Any]) -> str:
@@ -148,6 +162,7 @@ def _number(paper: str) -> str:
 
 
 _INTRODUCTION = """\
-Every understanding system of Table 1 of a survey of multimodal LLMs (arXiv 2401.13601), and others that are often named, as
-[recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets list --json` says the
-same to a program, and a test composes every one that has a recipe, trains it for a step in each stage and asks it."""
+The understanding and the generating systems of Table 1 of a survey of multimodal LLMs (arXiv 2401.13601), and others that
+are often named, as [recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets
+list --json` says the same to a program, and a test composes every one that has a recipe, trains it for a step in each
+stage, asks it, and has it make a medium of each of its outputs."""

@@ -15,18 +15,19 @@ from typing import Any
 
 import torch
 
-from polymodal.content import assistant, text, user
+from polymodal.content import Part, assistant, text, user
 from polymodal.errors import RecipeError
+from polymodal.model.answering import opened
 from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
 from polymodal.model.config import ModelRecipe, model_recipe
 from polymodal.model.generation import Sampling
 from polymodal.model.modeling import MultimodalLM
-from polymodal.model.report import describe, prepared, samples
+from polymodal.model.report import blank, describe, prepared, samples
 from polymodal.model.sequence import collate
-from polymodal.parts import peft, tiny
+from polymodal.parts import peft, tiny, tiny_generators
 from polymodal.parts.base import build
-from polymodal.parts.checkpoints import SEVERAL, unfetched
+from polymodal.parts.checkpoints import SEVERAL, unfetched, unfetched_generator
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.shared import names
 from polymodal.presets import Preset, file
@@ -48,12 +49,15 @@ def published(preset: Preset, tokenizer: str) -> ModelRecipe:
     model.shared = {name: _reading(options, tokenizer) for name, options in model.shared.items()}
     for part in model.inputs.values():
         part.encoder, part.projector = unfetched(part.encoder), _reading(part.projector, tokenizer)
+    for output in model.outputs.values():
+        output.generator = _stored(unfetched_generator(output.generator), tokenizer)
     return model
 
 
 def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     """The recipe at tiny width, with random weights. Parts, options, queries and patterns stay as they are, and so
-    do layers that a pattern names one by one; a backbone is as deep as a fusion counts."""
+    do layers that a pattern names one by one; a backbone is as deep as a fusion counts. Codes and latents are few, and
+    sampled in few steps. `tokenizer`: the folder of one; what else has to lie somewhere is put into it."""
     model, stages = recipe(preset)
     patterns = [pattern for stage in stages for pattern in (*stage.train, *stage.peft)]
 
@@ -72,6 +76,14 @@ def shrunk(preset: Preset, tokenizer: str) -> ModelRecipe:
     for name, each in model.inputs.items():
         each.encoder = small(each.encoder, f"inputs.{name}.encoder")
         each.projector = _reading(tiny.projector(each.projector), tokenizer)
+    for output in model.outputs.values():
+        output.generator = tiny_generators.generator(output.generator, tokenizer)
+        if output.projector is not None:
+            output.projector = tiny_generators.projector(output.projector)
+        few = {"steps": 2, "most": 8}
+        output.span = output.span.model_copy(update={k: n for k, n in few.items() if k in type(output.span).model_fields})
+        if output.tap.layer is not None:
+            output.tap.layer = 1
     for name, options in model.shared.items():
         users = [each.encoder for each in model.inputs.values() if name in names(each.projector)]
         width = build("encoder", ENCODERS, users[0]).width if users else 0
@@ -84,6 +96,17 @@ def _reading(projector: dict[str, Any], tokenizer: str) -> dict[str, Any]:
     if projector["kind"] == "projector":
         return {**projector, "of": _reading(projector["of"], tokenizer)}
     return {**projector, "tokenizer": tokenizer} if "tokenizer" in projector else projector
+
+
+def _stored(generator: dict[str, Any], folder: str) -> dict[str, Any]:
+    """The recipe of a generator with a store that is at hand, where it hands out what is stored."""
+    if "of" in generator and generator["kind"] == "prompted":
+        return {**generator, "of": _stored(generator["of"], folder)}
+    if generator["kind"] != "retrieval":
+        return generator
+    config = generator.get("conditions", {}).get("config", {})
+    width = config.get("projection_dim") or config.get("hidden_size")
+    return {**generator, "store": tiny_generators.store(folder, generator, width)}
 
 
 @contextmanager
@@ -168,4 +191,30 @@ def walk(composition: Composition, tokens: int = 4) -> list[tuple[str, str]]:
         steps.append(("logits [S, V]", str(list(model(batch).logits.shape))))
     answer = composition.chat(sampling=Sampling(max_new_tokens=tokens)).say(question)
     steps.append(("tokens generated", str(answer.tokens["generated"])))
-    return steps
+    return [*steps, *(step for name in model.designs for step in _making(composition, name))]
+
+
+@torch.no_grad()
+def _making(composition: Composition, name: str) -> list[tuple[str, str]]:
+    """Learn from a medium of one output, and make one: [(step, shape)]. Q vectors, Dg their width."""
+    model, processor, design = composition.model, composition.processor, composition.model.designs[name]
+    asked = user(text("Make a cat."))
+    wanted = Part(design.modality, media=blank()[design.modality], caption="a cat", output=name)
+    example = processor.encode([asked, assistant(wanted)])
+    ids = int((example.ids >= design.grammar.first).sum()) if example.target is None else len(example.target)
+    steps = [(f"{name}: learned from, opener to closer [T]", str([ids]))]
+    out = model(collate([example], processor.pad_id))
+    if design.projector is not None and design.grammar.body.kind == "signals":
+        steps.append((f"{name}: condition [Q, Dg]", str(list(design.condition(out.states[0][None])[0].shape))))
+    (made,) = opened(composition, processor.encode([asked], generate=True), name, Sampling(seed=0)).parts
+    return [*steps, (f"{name}: made", made.failed or _size(made.media))]
+
+
+def _size(medium: Any) -> str:
+    """Of what was made: a picture, `(samples, rate)` or `(pictures, frames per second)`."""
+    if not isinstance(medium, tuple):
+        return "{} x {} pixels".format(*medium.size)
+    first, rate = medium
+    if isinstance(first, list):
+        return f"{len(first)} pictures of {first[0].width} x {first[0].height} pixels, {rate:g} a second"
+    return f"{len(first)} samples, {rate:,} a second"

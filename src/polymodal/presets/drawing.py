@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from polymodal.model.report import span_text
 from polymodal.presets import Preset
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _OF = {
     "thermal": "a thermal picture",
     "segmentation": "a drawing of segments",
 }
+
+_MADE = {"image": "a picture", "audio": "a recording", "video": "a clip"}
 
 
 def draw(preset: Preset, body: Anatomy | None) -> Group:
@@ -49,7 +52,7 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
     for stage in body.stages:
         grid.add_column(stage.name, justify="center", vertical="middle")
     model: dict[str, Any] = preset.model or {}
-    for name, part in model["inputs"].items():
+    for name, part in model.get("inputs", {}).items():
         n, width = body.features[name]
         grid.add_row(_wire(_OF[name]))
         for role, recipe in (("encoder", part["encoder"]), ("projector", part["projector"])):
@@ -65,7 +68,25 @@ def _pipeline(preset: Preset, body: Anatomy) -> Table:
         _add(grid, f"shared {name}", f"shared.{name}", recipe, body)
     _add(grid, "backbone", "backbone", model["backbone"], body)
     grid.add_row(_wire("text"))
+    for name, output in model.get("outputs", {}).items():
+        span = body.report["spans"][name]
+        held, takes = span_text(span)
+        _add(grid, f"{name} tokens", f"outputs.{name}.tokens", {**output["span"], **_tap(output)}, body)
+        grid.add_row(_wire(held))
+        if span["kind"] in ("signals", "latents"):
+            projector = output.get("projector", {"kind": "flow"})
+            _add(grid, f"{name} projector", f"outputs.{name}.projector", projector, body)
+            grid.add_row(_wire(takes))
+        _add(grid, f"{name} generator", f"outputs.{name}.generator", output["generator"], body)
+        grid.add_row(_wire(_MADE[span["modality"]]))
     return grid
+
+
+def _tap(output: dict[str, Any]) -> dict[str, Any]:
+    """What is said of the states that a span is made of."""
+    tap = output.get("tap", {})
+    said = {key: tap[key] for key in ("layer", "where") if key in tap}
+    return said | ({"embeddings": "added"} if tap.get("add_inputs") else {})
 
 
 def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anatomy) -> None:

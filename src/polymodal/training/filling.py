@@ -19,10 +19,11 @@ from typing import NamedTuple
 from torch import Tensor
 
 from polymodal import media
-from polymodal.content import Part
+from polymodal.content import Message, Part
 from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.sequence import MediaItem
+from polymodal.model.spans import READ
 from polymodal.training.cache import FeatureCache
 from polymodal.training.data import Source
 
@@ -121,14 +122,24 @@ def _media(model: MultimodalLM, source: Source, indices: range) -> Iterator[Foun
     """The media of some samples; ready features are none."""
     for index in indices:
         sample = source.sample(index, random.Random(index))
-        for part in (part for message in sample.messages for part in message.parts):
-            if part.type == "text" or isinstance(part.media, Tensor):
+        for message, part in ((turn, part) for turn in sample.messages for part in turn.parts):
+            if part.type == "text" or isinstance(part.media, Tensor) or _made(model, message, part):
                 continue
             if part.type not in model.modalities:
                 raise DataError(f"{sample.name}: this model takes no {part.type}; it takes {', '.join(model.modalities)}")
             with _named(sample.name):
                 key = media.fingerprint(part)
             yield Found(sample.name, part, key)
+
+
+def _made(model: MultimodalLM, message: Message, part: Part) -> bool:
+    """Whether no encoder sees a part, since an output makes it, or reads it where no input does."""
+    makers = [design for name, design in model.designs.items() if part.output in (None, name)]
+    makers = [design for design in makers if design.modality == part.type]
+    if part.type not in model.modalities and not model.backbone.seq2seq:
+        return any(design.grammar.body.kind in READ for design in makers)
+    given = message.role != "assistant" and part.output is None
+    return bool(makers) and not given and (part.media is None or not makers[0].seen)
 
 
 def _prepare(model: MultimodalLM, found: Found) -> MediaItem:

@@ -57,11 +57,12 @@ class Losses(nn.Module):
 
     def minimise(self, weights: dict[str, float]) -> None:
         self.objectives = {name: (objective(name), weight) for name, weight in weights.items()}
+        self.reduced: dict[str, Tensor] = {}  # of a stage: what is frozen in it may learn in the next
 
     def forward(self, batch: Batch, whole: Whole | None = None) -> tuple[Tensor, Sums]:
         """(what the batch adds to the loss of the `whole` step, {objective: (per-example sums [B], token counts [B])})."""
         whole = whole or Whole.of([batch], self.objectives, self.model.backbone)
-        step = Step(self.model, batch, whole)
+        step = Step(self.model, batch, whole, self.reduced)
         parts = {name: (function(step), weight) for name, (function, weight) in self.objectives.items()}
         total = sum(weight * loss.each.sum() / max(1, whole.counts[name]) for name, (loss, weight) in parts.items())
         if step.zero is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polymodal.training.step import Step
 
 Each = Callable[[OutputDesign, list[Made], list[int]], Tensor]  # losses [S] of spans of one output, and their numbers
+KEPT = 50_000  # media whose reduced forms are remembered
 SHARPNESS = 1 / 0.07  # of GILL's contrast
 
 
@@ -63,7 +64,7 @@ def contrast(step: Step) -> tuple[Tensor, Tensor]:
 def diffusion(step: Step) -> tuple[Tensor, Tensor]:
     def each(design: OutputDesign, made: list[Made], spans: list[int]) -> Tensor:
         states = torch.stack([step.out.states[i] for i in spans])
-        return design.made_by().loss(_prepared(made, states.device), design.condition(states))
+        return design.made_by().loss(_reduced(step, design, made), design.condition(states))
 
     return _summed(step, each)
 
@@ -103,8 +104,8 @@ def flow(step: Step) -> tuple[Tensor, Tensor]:
 
 def generate(step: Step) -> tuple[Tensor, Tensor]:
     def each(design: OutputDesign, made: list[Made], spans: list[int]) -> Tensor:
-        generator, device = design.made_by(), design.tokens.embedding.device
-        return generator.loss(_prepared(made, device), _own(generator, made))
+        generator = design.made_by()
+        return generator.loss(_reduced(step, design, made), _own(generator, made))
 
     return _summed(step, each)
 
@@ -162,6 +163,21 @@ def _conditions(
 def _own(generator: Generator, made: list[Made]) -> Tensor:
     with torch.no_grad():
         return generator.condition([made.target or Target() for made in made]).detach()
+
+
+def _reduced(step: Step, design: OutputDesign, made: list[Made]) -> Tensor:
+    """The media of spans as the generator's loss takes them; what does not change is made once for each medium."""
+    generator, device = design.made_by(), design.tokens.embedding.device
+    media = _prepared(made, device)
+    for span, target in zip(made, media, strict=True):
+        if span.key not in step.reduced:
+            found = generator.reduced(target)
+            if found is None:
+                return media
+            if len(step.reduced) >= KEPT:
+                del step.reduced[next(iter(step.reduced))]
+            step.reduced[span.key] = found.cpu()
+    return torch.stack([step.reduced[span.key] for span in made]).to(device)
 
 
 def _prepared(made: list[Made], device: torch.device) -> Tensor:

@@ -60,10 +60,18 @@ class Whole:
 
 class Step:
     """One micro-batch through one model: what several objectives share is computed once, and only if asked for. `whole`:
-    the step it is a part of, by default nothing but this."""
+    the step it is a part of, by default nothing but this. `reduced`: what the steps of a stage remember of media to be
+    made, by fingerprint, where that does not change in it."""
 
-    def __init__(self, model: MultimodalLM, batch: Batch, whole: Whole | None = None) -> None:
+    def __init__(
+        self,
+        model: MultimodalLM,
+        batch: Batch,
+        whole: Whole | None = None,
+        reduced: dict[str, Tensor] | None = None,
+    ) -> None:
         self.model, self.batch, self.whole = model, batch, whole or Whole.of([batch], [], model.backbone)
+        self.reduced = {} if reduced is None else reduced
 
     @cached_property
     def features(self) -> list[Tensor]:

@@ -27,6 +27,11 @@ PIXART = {
     **{"in_channels": 2, "out_channels": 4, "sample_size": 4, "patch_size": 2, "cross_attention_dim": 16},
     "caption_channels": 12,
 }
+MMDIT = {
+    **{"_class_name": "SD3Transformer2DModel", "num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2},
+    **{"in_channels": 2, "out_channels": 2, "sample_size": 4, "patch_size": 2, "pos_embed_max_size": 2},
+    **{"joint_attention_dim": 12, "caption_projection_dim": 16, "pooled_projection_dim": 12},
+}
 KL = {
     **{"block_out_channels": [4, 8], "layers_per_block": 1, "latent_channels": 2, "norm_num_groups": 2},
     "down_block_types": ["DownEncoderBlock2D"] * 2,
@@ -48,6 +53,7 @@ CONFIGS = {
     "velocity": {"unet": UNET, "vae": KL, "scheduler": {**DDIM, "prediction_type": "v_prediction"}},
     "euler": {"unet": UNET, "vae": KL, "scheduler": {"_class_name": "EulerAncestralDiscreteScheduler"}},
     "flow": {"transformer": PIXART, "vae": DC, "scheduler": FLOW},
+    "mmdit": {"transformer": MMDIT, "vae": DC, "scheduler": FLOW},
     "pixels": {"unet": {**UNET, "in_channels": 3, "out_channels": 3}, "scheduler": FLOW},
 }
 
@@ -86,7 +92,7 @@ def test_a_seed_makes_the_same_pictures(name):
     first, again, other = [[picture.tobytes() for picture in drawn] for drawn in seeds]
     assert first == again
     assert first != other
-    assert seeds[0][0].size == (made.side * made.stride,) * 2
+    assert seeds[0][0].size == (made.size,) * 2
     assert steps[-1][0] == steps[-1][1] == len(steps) / 3
 
 
@@ -165,6 +171,16 @@ def test_fit_teaches_the_autoencoder_and_nothing_else(name):
     changed = {key for key, value in made.state_dict().items() if not torch.equal(before[key], value)}
     assert changed
     assert all(key.startswith("vae.") for key in changed)
+
+
+def test_how_attention_is_computed_changes_no_loss(monkeypatch):
+    made = generator()
+    latents, losses = made.encode(pictures(made)), []
+    for short in (0, 256):
+        monkeypatch.setattr("polymodal.parts.generators.denoising.SHORT", short)
+        torch.manual_seed(0)
+        losses.append(made.loss(latents, torch.ones(3, 5, 12)))
+    torch.testing.assert_close(*losses)
 
 
 def test_a_condition_learns_a_picture():
@@ -254,6 +270,10 @@ def test_a_pipelines_folder_is_read_with_its_text_encoder(tmp_path):
         ({"config": CONFIGS["flow"], "conditions": {**TEXTS, "place": 1}}, "no option 'place'"),
         ({"config": CONFIGS["flow"], "conditions": TEXTS, "size": 7}, "no multiple of 2"),
         ({"config": {"unet": UNET, "scheduler": {**DDIM, "prediction_type": "sample"}}, "conditions": TEXTS}, "'sample'"),
+        (
+            {"config": {**CONFIGS["mmdit"], "transformer": {**MMDIT, "pooled_projection_dim": 9}}, "conditions": TEXTS},
+            "second",
+        ),
         ({"path": "./not/here"}, "no such folder"),
     ],
 )
@@ -263,5 +283,5 @@ def test_what_cannot_work_is_refused_by_name(options, says):
 
 
 def test_something_that_is_no_picture_is_refused():
-    with pytest.raises(MediaError, match="a picture is wanted"):
+    with pytest.raises(MediaError, match="a picture is learned from a PIL.Image"):
         generator().prepare([1, 2])

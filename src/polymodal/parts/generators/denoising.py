@@ -10,23 +10,29 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polymodal.errors import DataError, RecipeError
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
+SHORT = 256  # latents, over which attention by plain products is faster in training on a CPU
 GAMMA = 5.0  # of min-SNR weighting, as arXiv 2303.09556 has it
+NEAREST = 0.05  # share of noise below which an error of clean latents counts no more, as arXiv 2511.13720 has it
 
 
 class Diffusion(Generator):
     """`network`: a denoiser that takes latents, timesteps and `encoder_hidden_states`. `scheduler`: what samples; its
     config also says how noise is added and what the network predicts (epsilon, v_prediction, or a flow). `texts`: the
     network's own text encoder, None without one. `drop`: the share of conditions that training replaces by `unconditional`,
-    which guidance steers away from. `min_snr`: weights the steps of epsilon and v_prediction by min-SNR (gamma 5)."""
+    which guidance steers away from. `min_snr`: weights the steps of epsilon and v_prediction by min-SNR (gamma 5). `clean`:
+    the network of a flow says what the latents are, and the flow follows from that: one that is narrower than its latents
+    cannot pass their noise on (arXiv 2511.13720)."""
 
     takes = "condition"
 
@@ -40,16 +46,20 @@ class Diffusion(Generator):
         guidance: float,
         drop: float,
         min_snr: bool,
+        clean: bool = False,
     ) -> None:
         super().__init__()
         import diffusers
 
         self.network, self.scheduler, self.texts = network, scheduler, texts
         self.positions, self.width = positions, _width(network)
+        if positions > 1 and _classed(network):
+            raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
         self.predicts = "flow" if self.flow else scheduler.config.get("prediction_type", "epsilon")
+        self.clean = clean and self.flow
         if self.predicts not in ("flow", "epsilon", "v_prediction"):
             raise RecipeError(f"generator: a network that predicts '{self.predicts}' cannot be trained or run here")
         # Samplers scale and space their noise each in their own way; all are trained as DDPM is.
@@ -64,6 +74,9 @@ class Diffusion(Generator):
             raise DataError(f"field 'caption': {len(targets) - len(captions)} targets of the generator have none")
         if self.texts is None:
             raise RecipeError("generator.conditions is not given, so that no caption can be read")
+        if self.texts.width != self.width:  # found out here: what is made of conditions needs no text encoder
+            wants = f"{type(self.network).__name__} wants {self.width}"
+            raise RecipeError(f"generator.conditions are {self.texts.width} numbers wide, {wants}")
         return self.texts(captions).to(self.unconditional)
 
     def denoising(self, latents: Tensor, condition: Tensor) -> Tensor:
@@ -78,6 +91,8 @@ class Diffusion(Generator):
             sigma = self.noising.sigmas.to(latents)[at].view(-1, *[1] * (latents.ndim - 1))
             noisy, wanted = sigma * noise + (1 - sigma) * latents, noise - latents
             at = self.noising.timesteps.to(latents)[at]
+            if self.clean:
+                wanted = (noisy - latents) / sigma.clamp(min=NEAREST)
         else:
             noisy, wanted = self.noising.add_noise(latents, noise, at), noise
             if self.predicts == "v_prediction":
@@ -87,18 +102,25 @@ class Diffusion(Generator):
 
                 snr = compute_snr(self.noising, at)
                 weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
-        error = self.predicted(noisy, at, condition) - wanted
+        with _attention(noisy):
+            error = self.predicted(noisy, at, condition) - wanted
         return weight * error.float().square().flatten(1).mean(1)
 
     def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor) -> Tensor:
         """What the network says of noisy latents [S, C, ...] at timesteps [S]."""
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"encoder_hidden_states": condition}
         if "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
             more["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
         if "pooled_projections" in self.reads:
             more["pooled_projections"] = condition.mean(1)
-        out = self.network(noisy, timestep=at, encoder_hidden_states=condition, return_dict=False, **more)[0]
-        return out[:, : noisy.shape[1]]  # where the network predicts a variance as well, it comes second
+        if _classed(self.network):  # AudioLDM's is told its condition beside the time, and looks at nothing
+            more |= {"class_labels": condition[:, 0], "encoder_hidden_states": None}
+        out = self.network(noisy, timestep=at, return_dict=False, **more)[0]
+        out = out[:, : noisy.shape[1]]  # where the network predicts a variance as well, it comes second
+        if self.clean:
+            sigma = (at / self.noising.config.num_train_timesteps).clamp(min=NEAREST)
+            return (noisy - out) / sigma.to(out).view(-1, *[1] * (out.ndim - 1))
+        return out
 
     @torch.no_grad()
     def denoised(
@@ -130,10 +152,23 @@ class Diffusion(Generator):
         return latents
 
 
+def _attention(latents: Tensor) -> AbstractContextManager[None]:
+    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few latents, most of a step was that."""
+    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT:
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
+
+
 def _width(network: Any) -> int:
-    """Dg: the width of the conditions that a network of diffusers looks at."""
+    """Dg: the width of the conditions that a network of diffusers looks at, or is told."""
+    if _classed(network):
+        return network.config.projection_class_embeddings_input_dim
     for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim"):
         width = network.config.get(name)
         if isinstance(width, int):
             return width
     raise RecipeError(f"generator: {type(network).__name__} looks at no condition of one width")
+
+
+def _classed(network: Any) -> bool:
+    return network.config.get("class_embed_type") == "simple_projection"

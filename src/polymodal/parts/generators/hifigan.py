@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,6 +36,11 @@ class HifiGan(nn.Module):
         sample_rate: int = 22_050,
     ) -> None:
         super().__init__()
+        self.options: dict[str, Any] = {"latent_width": latent_width, "channels": channels, "sample_rate": sample_rate}
+        self.options |= {
+            "upsample": [*map(list, upsample)],
+            "residual": [[kernel, list(each)] for kernel, each in residual],
+        }
         self.latent_width, self.sample_rate, self.blocks, self.hop = latent_width, sample_rate, len(residual), 1
         self.conv_pre = nn.Conv1d(latent_width, channels, 7, padding=3)
         self.ups, self.resblocks = nn.ModuleList(), nn.ModuleList()

@@ -6,8 +6,10 @@ as the configs of diffusers do. No pipeline is built: its components are all tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from polymodal.errors import RecipeError
@@ -15,7 +17,8 @@ from polymodal.parts import sources
 from polymodal.parts.sources import locate
 
 DENOISERS = ("unet", "transformer")
-_USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}  # where a config names no class
+VOCODER = "SpeechT5HifiGan"  # the one class of transformers among them
+_USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "vocoder": VOCODER}  # where a config names no class
 
 
 def index(path: str) -> dict[str, Any]:
@@ -32,6 +35,10 @@ def index(path: str) -> dict[str, Any]:
 
 def pretrained(path: str, name: str, library: str, kind: str) -> Any:
     """One component of a pipeline, in float32. Raises `RecipeError` naming it, and the first tensor that is missing."""
+    if kind == VOCODER:
+        import transformers
+
+        return sources.load_strictly(transformers.SpeechT5HifiGan, path, "generator", subfolder=name)
     if library != "diffusers":
         raise RecipeError(f"generator.path '{path}': its {name} is a class of {library}, not of diffusers")
     cls = _class(name, kind)
@@ -47,12 +54,15 @@ def pretrained(path: str, name: str, library: str, kind: str) -> Any:
     return found.float()
 
 
-def text_length(path: str) -> int | None:
-    """How many tokens the text encoder of a pipeline reads, where its config says it: CLIP's does, T5's does not."""
+def text_encoder(path: str) -> dict[str, Any]:
+    """What `TextConditions` needs to know of a pipeline's text encoder: how many tokens it reads, where its config says it
+    (CLIP's does, T5's does not), and that CLAP makes one vector of a caption."""
     import transformers
 
     settings = sources.pretrained(transformers.AutoConfig, path, "generator.path", subfolder="text_encoder")
-    return getattr(settings, "max_position_embeddings", None)
+    if settings.model_type.startswith("clap"):
+        return {"positions": 1, "pooled": True}
+    return {"positions": getattr(settings, "max_position_embeddings", None)}
 
 
 def built(name: str, config: dict[str, Any]) -> Any:
@@ -60,17 +70,24 @@ def built(name: str, config: dict[str, Any]) -> Any:
     `RecipeError` for a class that diffusers has not, and for what the class refuses."""
     options = {key: value for key, value in config.items() if not key.startswith("_")}
     kind = config.get("_class_name", _USUAL.get(name))
+    if kind == VOCODER:
+        import transformers
+
+        return transformers.SpeechT5HifiGan(transformers.SpeechT5HifiGanConfig(**options))
     if kind is None:
         raise RecipeError(f"generator.config.{name} needs a '_class_name', such as 'FlowMatchEulerDiscreteScheduler'")
     try:
-        return _class(name, kind)(**options)
+        with torch.device("cpu" if name == "scheduler" else torch.get_default_device()):
+            # a schedule is numbers, wherever networks are, and on the device `meta` there would be none
+            return _class(name, kind)(**options)
     except (TypeError, ValueError, AssertionError) as error:
         raise RecipeError(f"generator.config.{name}: {kind} refuses it: {error}") from error
 
 
 def described(component: Any) -> dict[str, Any]:
     """The config that `built` makes the same component of."""
-    own = {key: list(v) if isinstance(v, tuple) else v for key, v in component.config.items() if not key.startswith("_")}
+    config = component.config if isinstance(component.config, Mapping) else component.config.to_diff_dict()
+    own = {key: list(v) if isinstance(v, tuple) else v for key, v in config.items() if not key.startswith("_")}
     return {"_class_name": type(component).__name__, **own}
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from polymodal.errors import RecipeError
 from polymodal.parts.sources import load_strictly, pretrained, transformers_config
 
-BATCH = 64  # captions that are read at once
+KEPT = 40_000  # captions whose states are remembered: half a gigabyte of MiniLM's, at nine tokens each
 LONGEST = 128  # tokens of a caption of which one vector is made
 # CLIP's states behind the end of a text mean something to what was trained on them: Stable Diffusion masks none of them.
 _UNMASKED = ("clip_text_model",)
@@ -47,11 +47,24 @@ class TextConditions:
         if (path is None) == (config is None):
             raise RecipeError("conditions need either 'path' (pretrained) or 'config' (random weights), and not both")
         self.path, self.positions, self.pooled, self.config, self.pipeline = path, positions, pooled, config, pipeline
+        self._kept: dict[str, Tensor] = {}  # captions come again in every epoch
 
     def __call__(self, captions: Sequence[str]) -> Tensor:
         """S captions -> float32 [S, positions, width]. Padding is zero, but for CLIP's, which keeps its states."""
-        rows = [self._read(list(captions[i : i + BATCH])) for i in range(0, len(captions), BATCH)]
-        return torch.cat(rows) if rows else torch.zeros(0, self.positions, self.width)
+        rows = [self._row(caption) for caption in captions]
+        return torch.stack(rows) if rows else torch.zeros(0, self.positions, self.width)
+
+    def _row(self, caption: str) -> Tensor:
+        """[positions, width]. Read alone: what a caption is read as depends neither on what else is in a batch nor on what
+        a run had read before it was broken off."""
+        if caption not in self._kept:
+            if len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            row = self._read([caption])[0]
+            said = row.any(-1).nonzero()
+            self._kept[caption] = row[: int(said.max()) + 1 if len(said) else 0].clone()  # without the padding's zeros
+        row = self._kept[caption]
+        return functional.pad(row, (0, 0, 0, self.positions - len(row)))
 
     @property
     def width(self) -> int:

@@ -25,10 +25,17 @@ class Standardize(Running):
         self.register_buffer("count", torch.zeros((), dtype=torch.long))  # float16, as checkpoints round, ends at 65504
 
     def forward(self, x: Tensor) -> Tensor:  # [S, De]
-        out = (x - self.mean) / self.var.clamp(min=4e-4).sqrt()
+        out = (x - self.mean) / self._std()
         if self.training:
             self.see(self._moments(x.detach().float()))
         return out
+
+    def back(self, x: Tensor) -> Tensor:
+        """Of what `forward` gave, what it was given."""
+        return x * self._std() + self.mean
+
+    def _std(self) -> Tensor:
+        return self.var.clamp(min=4e-4).sqrt()
 
     def nothing(self) -> Tensor:
         return torch.zeros(3, *self.mean.shape, device=self.mean.device)

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 from PIL import Image
 from pydantic import Field
 
-from polymodal.content import Part, assistant, user
+from polymodal.content import Message, Part, assistant, user
+from polymodal.corpora.combinations import Combinations, combination
+from polymodal.corpora.emoji import STYLES
 from polymodal.corpora.grammar import with_article
 from polymodal.corpora.items import Box
 from polymodal.corpora.kinds import UNKNOWN, choices, kind
@@ -27,7 +29,8 @@ def media_of(item: Any) -> Part:
 class CorpusSource:
     """Items of a corpus built by `polymodal corpus build`, each asked one of the `templates` at random; without templates,
     `turns` of the item's own questions, drawn at random and asked in their order (all of them where it has fewer).
-    `split` and `where` (`{field: [allowed values]}`) choose items. `cells`: of how many parts along each side `{cells}`
+    `split`, `where` (`{field: [allowed values]}`) and `combinations` (those of concept and design that generators are
+    trained on, or those that are held out) choose items. `cells`: of how many parts along each side `{cells}`
     and `{middles}` tell what they show."""
 
     def __init__(
@@ -38,6 +41,7 @@ class CorpusSource:
         where: dict[str, list[str]] | None = None,
         turns: int = 1,
         cells: Annotated[int, Field(ge=1)] = 3,
+        combinations: Combinations | None = None,
     ) -> None:
         from polymodal import corpora
 
@@ -49,7 +53,7 @@ class CorpusSource:
             )
         self.templates: list[Template] | None = None
         if templates is not None:
-            more = {"kind", "choices", "a_concept", "cells", "middles"}
+            more = {"kind", "choices", "a_concept", "cells", "middles", "style"}
             self.templates = validated(templates, known | more, f"data '{corpus}'")
         where = where or {}
         for key in where:
@@ -60,6 +64,8 @@ class CorpusSource:
             for item in corpora.read(corpus)
             if item.split == split and all(str(getattr(item, key)) in allowed for key, allowed in where.items())
         ]
+        if combinations is not None:
+            self.items = [item for item in self.items if combination(item.concept, item.vendor) == combinations]
         self.items = [item for item in self.items if (item.questions if self.templates is None else self._usable(item))]
         if not self.items:
             wanted = f"split '{split}' and {where or 'any field'}"
@@ -72,9 +78,10 @@ class CorpusSource:
     def sample(self, index: int, rng: random.Random) -> Sample:
         item = self.items[index]
         shown = [] if item.modality == "text" else [media_of(item)]
-        asked = self._worded(item, shown, rng) if self.templates is not None else self._own(item, rng)
+        if self.templates is not None:
+            return Sample(self._worded(item, shown, rng), f"{self.name}:{item.id}")
         messages = []
-        for question, answer in asked:
+        for question, answer in self._own(item, rng):
             messages += [user(*shown, question) if question else user(*shown), assistant(answer)]
             shown = []  # media is shown once, in the first turn
         return Sample(messages, f"{self.name}:{item.id}")
@@ -85,8 +92,8 @@ class CorpusSource:
         chosen = sorted(rng.sample(range(size), min(self.turns, size)))
         return [(item.questions[i].ask, item.questions[i].answer) for i in chosen]
 
-    def _worded(self, item: Any, shown: list[Part], rng: random.Random) -> list[tuple[str, str]]:
-        """(question, answer) of one wording of the recipe."""
+    def _worded(self, item: Any, shown: list[Part], rng: random.Random) -> list[Message]:
+        """One wording of the recipe."""
         template = rng.choice(self._usable(item))
         fields = self._fields(item)
         if {"cells", "middles"} & set(template.names):
@@ -95,7 +102,7 @@ class CorpusSource:
             fields["middles"] = "\n".join(middles(item.boxes, self.cells, size))
         if fields["choices"] is not None:
             fields["choices"] = choices(fields["kind"], rng)
-        return [(template.ask.format_map(fields), template.answer.format_map(fields))]
+        return template.messages(fields, shown)
 
     def _usable(self, item: Any) -> list[Template]:
         fields = self._fields(item)
@@ -106,6 +113,7 @@ class CorpusSource:
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
         fields |= {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        fields |= {"style": STYLES.get(item.vendor)}
         if item.boxes:
             fields |= {"cells": "", "middles": ""}  # there, and found out for the one that is asked about
         return fields

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import field_validator
 
-from polymodal.content import Message, Part
+from polymodal.content import Message, Part, assistant, user
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.config import Strict, validate
 
@@ -18,15 +19,20 @@ class Template(Strict):
     """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
     fields of the item, `{a_concept}` has an article, `{kind}` is its broad kind and `{choices}` a shuffled list of kinds
     that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}` what has its own middle
-    in each. Items that lack a field the wording uses are not asked it."""
+    in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not asked it.
+
+    With a `caption` the item's medium is not shown but made: it stands in the answer where `{media}` does, and `output`
+    names what makes it, where several outputs could."""
 
     ask: str
     answer: str
+    caption: str | None = None
+    output: str | None = None
 
-    @field_validator("ask", "answer")
+    @field_validator("ask", "answer", "caption")
     @classmethod
-    def _parses(cls, value: str) -> str:
-        for _, name, spec, conversion in string.Formatter().parse(value):
+    def _parses(cls, value: str | None) -> str | None:
+        for _, name, spec, conversion in string.Formatter().parse(value or ""):
             if name is not None and (spec or conversion or not name or name.isdigit() or set(name) & set(".[")):
                 raise ValueError(f"'{{{name}}}' must be the name of a field and nothing else")
         return value
@@ -34,7 +40,21 @@ class Template(Strict):
     @property
     def names(self) -> set[str]:
         """The fields it uses."""
-        return {name for _, name, _, _ in string.Formatter().parse(self.ask + self.answer) if name is not None}
+        said = string.Formatter().parse(self.ask + self.answer + (self.caption or ""))
+        return {name for _, name, _, _ in said if name is not None} - ({"media"} if self.caption is not None else set())
+
+    def messages(self, fields: Mapping[str, Any], media: Sequence[Part]) -> list[Message]:
+        """What the user asks and the assistant answers. `media`: of the item, shown in front of the question, or made."""
+        question = self.ask.format_map(fields)
+        asked = [Part("text", text=question)] if question else []
+        if self.caption is None:
+            return [user(*media, *asked), assistant(self.answer.format_map(fields))]
+        caption = self.caption.format_map(fields)
+        made = [replace(part, caption=caption, output=self.output) for part in media]
+        before, _, after = self.answer.partition("{media}")
+        texts = [[text.format_map(fields)] if text else [] for text in (before, after)]
+        said: list[Part | str] = [*texts[0], *made, *texts[1]]
+        return [user(*asked) if asked else user(""), assistant(*said)]
 
 
 def validated(raw: list[dict[str, str]], known: Collection[str] | None, where: str) -> list[Template]:
@@ -56,11 +76,9 @@ def exchange(
     """A user's turn of `media` and a question, and the answer: one of the wordings whose fields this item has, at random.
     The survey's way from X-text pairs to instruction data. Raises `DataError` naming the fields that are missing."""
     known = {key: value for key, value in fields.items() if value is not None}
+    shown = list(media)
     usable = [template for template in templates if template.names <= known.keys()]
     if not usable:
         missing = ", ".join(f"'{key}'" for key in sorted(templates[0].names - known.keys()))
         raise DataError(f"{name}: {missing} missing, so no wording can be used (it has: {', '.join(known) or 'nothing'})")
-    template = rng.choice(usable)
-    question = template.ask.format_map(known)
-    asked = (*media, *([Part("text", text=question)] if question else []))
-    return [Message("user", asked), Message("assistant", (Part("text", text=template.answer.format_map(known)),))]
+    return rng.choice(usable).messages(known, shown)
