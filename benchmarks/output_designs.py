@@ -29,8 +29,7 @@ from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
 from polymodal.model.generation import Sampling
 from polymodal.parts.output import Target
-from polymodal.training import loop
-from polymodal.training.loading import Renderer
+from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "output-designs"
@@ -46,19 +45,6 @@ FAMILIES = {
     "retrieval": None,
     "regression": "feature-decoder",
 }
-
-
-class Kept(Renderer):
-    """Renders a row once. Nothing about these is random, and a run sees each a dozen times: rendering them again would be
-    half of what this benchmark costs."""
-
-    def render(self, draw: Any, limit: int) -> Any:
-        kept = self.__dict__.setdefault("kept", {})
-        key = draw.source, draw.index
-        example = kept.get(key) or super().render(draw, limit)
-        if all(m.target is None or m.target.prepared is None or m.target.prepared.numel() < 4096 for m in example.made):
-            kept[key] = example  # what retrieval prepares is too large to be kept
-        return example
 
 
 class Bench:
@@ -117,7 +103,7 @@ class Bench:
         """Train by a recipe. What it cost."""
         data = self.recipe(name, seed, run or name, shuffled)
         begun = time.process_time()
-        composition = loop.train(train_recipe(data))
+        composition = train(train_recipe(data))
         patterns = [pattern for stage in data["stages"] for pattern in stage["train"]]
         learned = (p.numel() for n, p in composition.model.named_parameters() if any(fnmatchcase(n, k) for k in patterns))
         return {"trained": sum(learned), "train_s": round(time.process_time() - begun, 1)}
@@ -240,7 +226,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    loop.Renderer = Kept  # type: ignore[misc]
     bench = Bench(arguments.folder, arguments.quick)
     if not arguments.show:
         bench.run(arguments.families)
