@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 import attribute_grid as grid
-from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table
+from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table, unstrip
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
@@ -182,6 +182,13 @@ class Bench:
                 strip(made[::each]).save(self.folder / f"{run}.png")
         return out | {"sample_s": round((time.process_time() - begun) / count, 3)}
 
+    def crossed(self, run: str) -> list[float]:
+        """The shuffled condition: what was made for each held-out combination, judged as if each of the others had been
+        asked for. Of the pictures that were kept to be seen, one of each."""
+        made = unstrip(Image.open(self.folder / f"{run}.png"))
+        pairs = [(i, j) for i in range(len(made)) for j in range(len(made)) if i != j]
+        return shares(self.score([made[i] for i, _ in pairs], [grid.HELD[j] for _, j in pairs]))
+
     @property
     def seeds(self) -> tuple[int, ...]:
         return SEEDS[:1] if self.quick else SEEDS
@@ -229,7 +236,8 @@ def main() -> None:
     bench = Bench(arguments.folder, arguments.quick)
     if not arguments.show:
         bench.run(arguments.families)
-    rows = table(bench.results, arguments.families)
+    kept = [name for name in bench.results if (bench.folder / f"{name}.png").is_file()]
+    rows = table(bench.results, arguments.families, {name: bench.crossed(name) for name in kept})
     if arguments.page is not None:
         fill(arguments.page, markdown(rows))
         names = [f"{family}-{of}" for of in (0, "shuffled") for family in arguments.families]
