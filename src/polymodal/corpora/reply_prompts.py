@@ -129,7 +129,7 @@ def listed(text: str) -> list[str]:
 
 
 def about(split: str, times: int, seed: str, forms: tuple[str, ...]) -> list[str]:
-    """Prompts of each form about `times` things of a split, drawn by a `seed`; of the test, things that no training names."""
+    """Prompts of each form about `times` things, drawn by a `seed`; of the test, about things that no training names."""
     rng = random.Random(f"{_SEED}/{seed}/{split}")
     return _unique(_about(SLOTS if split == "train" else UNSEEN, split, times, rng, forms))
 

@@ -1,5 +1,5 @@
-"""The corpus `requests`: texts to say aloud, and questions that sound like a wish for a picture or a recording and are to be
-answered in words. Decides what is nearly a request and is none.
+"""The corpus `requests`: texts to say aloud, and questions that sound like a wish for a picture or a recording and are to
+be answered in words. Decides what is nearly a request and is none.
 
 A model that learned to draw when it is told to must not draw when it is asked how one draws. Answers are the backbone's
 own, as in `replies`, so that it goes on saying what it would have said: only that it opens nothing is to be learned. The

@@ -176,7 +176,7 @@ def _words(
 ) -> tuple[Content, Any]:
     """A text between opener and closer, written as all text is; what closes it is said or, after `most`, given."""
     model, processor, grammar = composition.model, composition.processor, design.grammar
-    _extend(reply, [grammar.opener], processor.seq2seq)
+    _extend(reply, [grammar.opener, *grammar.cue], processor.seq2seq)
     out = generate(
         model,
         [reply.example],

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import AssetError, DataError, RecipeError
 from polymodal.model.config import OutputRecipe
-from polymodal.model.grammar import TAKES, Codes, Grammar, Latents, Masked, Signals
+from polymodal.model.grammar import TAKES, Codes, Grammar, Latents, Masked, Signals, Text
 from polymodal.model.sequence import Made
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import build
@@ -172,7 +172,9 @@ def _build(role: str, recipe: OutputRecipe, backbone: Backbone, first: int, leni
         _check_layer(role, recipe.tap.layer, backbone)
     if isinstance(body, Signals):
         grammar = Grammar(body, first, body.tokens)
-    elif generator is None or generator.takes == "text":
+    elif isinstance(body, Text):
+        grammar = Grammar(body, first, body.cue)
+    elif generator is None:
         grammar = Grammar(body, first)
     else:
         grammar = Grammar(body, first, generator.positions, generator.vocabulary)
