@@ -55,8 +55,8 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
             said = ", ".join(sorted({peft.attached(m).kind for _, m in peft.named_modules(module) if peft.attached(m)}))
             rows.append(_row(f"{name}.peft", said, {f"{name}.{n}": p for n, p in adapters.items()}, patterns))
     exportable, why = exportability(composition)
-    said = {"positions": positions(composition), "spans": spans(composition)}
-    return {"parts": rows, **said, "export": {"llava": exportable, "why": why}}
+    counted = {"positions": positions(composition), "spans": spans(composition)}
+    return {"parts": rows, **counted, "export": {"llava": exportable, "why": why}}
 
 
 def _row(name: str, kind: str, parameters: dict[str, nn.Parameter], patterns: list[str]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _diffusion(recipe: dict[str, Any], unet: dict[str, Any] = _UNET, channels: i
     if "vae" in said:
         config["vae"] = {**VAE, "in_channels": channels, "out_channels": channels}
     own = {key: value for key, value in recipe.get("conditions", {}).items() if key in ("positions", "pooled")}
-    kept = {key: recipe[key] for key in ("guidance", "drop", "min_snr") if key in recipe}
+    kept: dict[str, Any] = {key: recipe[key] for key in ("guidance", "drop", "min_snr") if key in recipe}
     return {"config": config, "conditions": {**own, "config": BERT}, "steps": 2, **kept}
 
 
