@@ -34,7 +34,12 @@ SIZES = (len(COLOURS), len(SHAPES), len(QUARTERS))
 ASKED = (
     (("crimson", "scarlet"), ("emerald", "lime"), ("azure", "navy"), ("golden", "amber")),
     (("block", "box"), ("hoop", "loop"), ("plus", "crossing")),
-    (("top-left", "upper-left"), ("top-right", "upper-right"), ("bottom-left", "lower-left"), ("bottom-right", "lower-right")),
+    (
+        ("top-left", "upper-left"),
+        ("top-right", "upper-right"),
+        ("bottom-left", "lower-left"),
+        ("bottom-right", "lower-right"),
+    ),
 )
 Combination = tuple[int, int, int]  # the numbers of a colour, a shape and a quarter
 
@@ -92,13 +97,13 @@ def write(folder: Path, pictures: int, seed: int = 0) -> None:
     asked = [f"draw {words(combination, rng)}" for combination in chosen]
     for i, combination in enumerate(chosen):
         drawn(combination, noise).save(folder / "pictures" / f"{i}.png")
-    for name, questions in (
-        ("pairs", asked),
-        ("shuffled", rng.sample(asked, len(asked))),
-        ("free", [""] * len(asked)),
+    for name, questions, before in (
+        ("pairs", asked, ["here"]),
+        ("shuffled", rng.sample(asked, len(asked)), ["here"]),
+        ("free", [""] * len(asked), []),  # the row that guides has an opener and nothing before it
     ):
         rows = [
-            [("user", question), ("assistant", ["here", _part(i, combination)])]
+            [("user", question), ("assistant", [*before, _part(i, combination)])]
             for i, (question, combination) in enumerate(zip(questions, chosen, strict=True))
         ]
         _rows(folder / f"{name}.jsonl", rows)
@@ -203,3 +208,43 @@ def _tokenizer(vocabulary: Sequence[str]) -> object:
     model.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     return PreTrainedTokenizerFast(tokenizer_object=model, model_max_length=128, **names)
+
+
+def write_eye(folder: Path, steps: int, seed: int = 2) -> None:
+    """An image encoder in a folder of transformers, for features that say what is seen: a small ViT that learned to name
+    the attributes of pictures that are not held out."""
+    import transformers
+
+    torch.manual_seed(seed)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, image_size=SIDE, patch_size=4
+    )
+    eye, heads = transformers.CLIPVisionModel(config), nn.Linear(64, sum(SIZES))
+    store, truth = sampled([SEEN[i % len(SEEN)] for i in range(64 * len(SEEN))], seed)
+    optimizer = torch.optim.AdamW([*eye.parameters(), *heads.parameters()], 1e-3)
+    for _ in range(steps):
+        at = torch.randint(len(store), (64,))
+        found = heads(eye(pixel_values=store[at]).last_hidden_state[:, 1:].mean(1)).split(SIZES, -1)
+        loss = torch.stack([functional.cross_entropy(logits, truth[at, k]) for k, logits in enumerate(found)]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    eye.save_pretrained(folder)
+    size = {"height": SIDE, "width": SIDE}
+    transformers.CLIPImageProcessor(
+        size=size, crop_size=size, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    ).save_pretrained(folder)
+
+
+def write_store(folder: Path, eye: Path, each: int, seed: int = 3) -> None:
+    """A store for retrieval: pictures of all combinations, those that are held out as well, told by what the eye sees."""
+    from polymodal.parts.generators.image_conditions import ImageConditions
+    from polymodal.parts.generators.retrieval_store import Item, build
+
+    folder.mkdir(parents=True, exist_ok=True)
+    noise, items = np.random.default_rng(seed), []
+    for combination in ALL * each:
+        items.append(Item(f"{len(items)}.png", caption(combination)))
+        drawn(combination, noise).save(folder / items[-1].file)
+    sees = ImageConditions({"kind": "vision", "path": str(eye)})
+    build(folder, "image", items, lambda some: sees([Image.open(folder / item.file) for item in some])[:, 0])

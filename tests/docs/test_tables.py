@@ -229,10 +229,8 @@ def test_no_page_names_a_host_or_a_folder_of_one_machine():
         assert not absolute, f"{page.name}: {absolute}"
 
 
-def test_the_picture_of_the_five_parts_says_which_of_them_exist():
+def test_the_picture_of_the_five_parts_names_them():
     picture = ElementTree.parse(ROOT / "docs/images/five-parts.svg").getroot()
     words = " ".join("".join(element.itertext()) for element in picture.iter("{http://www.w3.org/2000/svg}text"))
-    assert "works today" in words
-    assert "next" in words
     for name in ("encoder", "projector", "backbone", "generator"):
         assert name in words

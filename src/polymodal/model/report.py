@@ -55,8 +55,8 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
             said = ", ".join(sorted({peft.attached(m).kind for _, m in peft.named_modules(module) if peft.attached(m)}))
             rows.append(_row(f"{name}.peft", said, {f"{name}.{n}": p for n, p in adapters.items()}, patterns))
     exportable, why = exportability(composition)
-    counted = {"positions": positions(composition), "spans": spans(composition)}
-    return {"parts": rows, **counted, "export": {"llava": exportable, "why": why}}
+    export = {"llava": exportable, "why": why}
+    return {"parts": rows, "positions": positions(composition), "spans": spans(composition), "export": export}
 
 
 def _row(name: str, kind: str, parameters: dict[str, nn.Parameter], patterns: list[str]) -> dict[str, Any]:

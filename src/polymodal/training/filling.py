@@ -122,7 +122,7 @@ def _media(model: MultimodalLM, source: Source, indices: range) -> Iterator[Foun
     """The media of some samples; ready features are none."""
     for index in indices:
         sample = source.sample(index, random.Random(index))
-        for message, part in ((message, part) for message in sample.messages for part in message.parts):
+        for message, part in ((turn, part) for turn in sample.messages for part in turn.parts):
             if part.type == "text" or isinstance(part.media, Tensor) or _made(model, message, part):
                 continue
             if part.type not in model.modalities:

@@ -28,6 +28,7 @@ from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Encoder
+from polymodal.parts.output import Generator
 from polymodal.training.distributed import Processes
 
 APPENDED = ("log.jsonl", "samples.jsonl")  # files that a run only ever appends to
@@ -137,15 +138,17 @@ def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
 
 
 def write_model(composition: Composition, folder: Path, trained: set[str]) -> None:
-    """The finished model: adapters, and what stands between encoders and backbone, are rounded to float16 where they were
-    `trained`, in memory as on disk, so that what was measured is what is shipped. A tensor with values beyond float16's
-    stays as it is."""
+    """The finished model: adapters, and what stands in front of the backbone and behind it but for encoders, are rounded to
+    float16 where they were `trained`, in memory as on disk, so that what was measured is what is shipped. A tensor with
+    values beyond float16's stays as it is."""
     with torch.no_grad():
         for name, part in composition.model.parts.items():
             learned = any(parameter.startswith(f"{name}.") for parameter in trained)
             if learned and not isinstance(part, (Backbone, Encoder)):
-                for tensor in filter(Tensor.is_floating_point, part.state_dict().values()):
-                    _round(tensor)
+                for key, tensor in part.state_dict().items():  # a generator's autoencoder may be somebody's, and frozen
+                    own = not isinstance(part, Generator) or f"{name}.{key}" in trained
+                    if own and tensor.is_floating_point():
+                        _round(tensor)
         for name, weight in peft.weights(composition.model).items():
             if name in trained:
                 _round(weight)

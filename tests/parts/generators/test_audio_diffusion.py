@@ -186,6 +186,6 @@ def test_what_cannot_be_is_refused():
         generator(conditions=TEXTS)
     wide = {**ONE, "config": {**TEXTS["config"], "hidden_size": 16}}
     with pytest.raises(RecipeError, match="conditions are 16 numbers wide, UNet2DConditionModel wants 12"):
-        generator(conditions=wide)
+        generator(conditions=wide).condition([Target(caption="a bell")])
     with pytest.raises(RecipeError, match="not of texts"):
         generator().make(["a bell"], torch.Generator())

@@ -283,5 +283,5 @@ def test_what_cannot_work_is_refused_by_name(options, says):
 
 
 def test_something_that_is_no_picture_is_refused():
-    with pytest.raises(MediaError, match="a picture is wanted"):
+    with pytest.raises(MediaError, match="a picture is learned from a PIL.Image"):
         generator().prepare([1, 2])

@@ -75,10 +75,10 @@ def test_fitting_reaches_every_weight_and_gives_pictures_back_better(name):
 def test_a_picture_is_the_square_in_its_middle_and_comes_back_as_it_was():
     wide = Image.new("RGB", (64, 32), "white")
     wide.paste((10, 200, 30), (16, 0, 48, 32))
-    assert np.asarray(pictures(pixels(wide, 32)[None])[0]).reshape(-1, 3).tolist() == [[10, 200, 30]] * 1024
+    assert np.asarray(pictures(pixels(wide, (32, 32))[None])[0]).reshape(-1, 3).tolist() == [[10, 200, 30]] * 1024
     square = picture(3, (8, 8))
-    assert np.array_equal(pictures(pixels(square, 8)[None])[0], square)
-    assert pixels(square, 8).abs().max() <= 1
+    assert np.array_equal(pictures(pixels(square, (8, 8))[None])[0], square)
+    assert pixels(square, (8, 8)).abs().max() <= 1
     white, black = pictures(torch.stack([torch.full((3, 2, 2), 7.0), torch.full((3, 2, 2), -7.0)]))
     assert np.asarray(white).min() == 255
     assert np.asarray(black).max() == 0

@@ -53,10 +53,6 @@ class Diffusion(Generator):
 
         self.network, self.scheduler, self.texts = network, scheduler, texts
         self.positions, self.width = positions, _width(network)
-        if texts is not None and texts.width != self.width:
-            raise RecipeError(
-                f"generator.conditions are {texts.width} numbers wide, {type(network).__name__} wants {self.width}"
-            )
         if positions > 1 and _classed(network):
             raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
@@ -78,6 +74,9 @@ class Diffusion(Generator):
             raise DataError(f"field 'caption': {len(targets) - len(captions)} targets of the generator have none")
         if self.texts is None:
             raise RecipeError("generator.conditions is not given, so that no caption can be read")
+        if self.texts.width != self.width:  # found out here: what is made of conditions needs no text encoder
+            wants = f"{type(self.network).__name__} wants {self.width}"
+            raise RecipeError(f"generator.conditions are {self.texts.width} numbers wide, {wants}")
         return self.texts(captions).to(self.unconditional)
 
     def denoising(self, latents: Tensor, condition: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from polymodal.errors import MediaError, RecipeError
+from polymodal.errors import RecipeError
 from polymodal.parts.base import Positive
 from polymodal.parts.generators.latents import LatentDiffusion, components
+from polymodal.parts.generators.pictures import pictures, pixels
 
 
 class ImageDiffusion(LatentDiffusion):
@@ -45,11 +46,7 @@ class ImageDiffusion(LatentDiffusion):
         self.options |= {"size": size, "noise": noise, "prior": prior}
 
     def prepare(self, media: Any) -> Tensor:
-        """A `PIL.Image` -> its middle square, float32 [3, size, size] of -1 to 1."""
-        from PIL import Image
-
-        if not isinstance(media, Image.Image):
-            raise MediaError(f"a picture is wanted, not {type(media).__name__}")
+        """A `PIL.Image` -> its middle square, float32 [3, size, size] from -1 to 1. Raises `MediaError` for no picture."""
         return pixels(media, (self.size, self.size))
 
     def make(
@@ -59,20 +56,3 @@ class ImageDiffusion(LatentDiffusion):
         if not isinstance(given, Tensor):
             raise RecipeError("generator 'diffusion' makes pictures of conditions, not of texts")
         return pictures(self._decoded(self.denoised(given, self.shape, random, on_step)))
-
-
-def pixels(picture: Any, size: tuple[int, int]) -> Tensor:
-    """A `PIL.Image` -> the middle of that width and height, float32 [3, height, width] of -1 to 1."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    fitted = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).float() / 127.5 - 1
-
-
-def pictures(decoded: Tensor) -> list[Any]:
-    """[N, 3, height, width] -> N `PIL.Image`."""
-    from PIL import Image
-
-    levels = (decoded.float().clamp(-1, 1) * 127.5 + 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu()
-    return [Image.fromarray(picture.numpy()) for picture in levels]

@@ -29,8 +29,8 @@ class LatentDiffusion(Diffusion):
     """`parts`: what `components` found. `conditions`: `path` and `positions` of a text encoder (`TextConditions`), if not
     that of `source`, the generator's `path`. `noise`: standard deviation of what `fit` adds to latents that are not drawn
     already, and `prior`: how much it holds them to a normal distribution. Networks that want more than one condition
-    (Stable Diffusion XL) are refused. A class states `kind`, the recipe's name for it, and `shape` [c, ..., h, w] of its
-    latents; `stride`: the pixels of one latent, along a side."""
+    (Stable Diffusion XL and 3 as released) are refused. A class states `kind`, the recipe's name for it, and `shape` [c,
+    ..., h, w] of its latents; `stride`: the pixels of one latent, along a side."""
 
     network: Any  # of diffusers, as is the autoencoder
     vae: Any

@@ -16,11 +16,12 @@ from polymodal.errors import MediaError
 from polymodal.parts.output import Generator
 
 
-def pixels(picture: Any, size: int) -> Tensor:
-    """A `PIL.Image` -> [3, size, size] from -1 to 1: the square in its middle. Raises `MediaError` for no picture."""
+def pixels(picture: Any, size: tuple[int, int]) -> Tensor:
+    """A `PIL.Image` -> [3, height, width] from -1 to 1: as much of its middle as has the shape of `size`, width and height.
+    Raises `MediaError` for what is no picture."""
     if not isinstance(picture, Image.Image):
         raise MediaError(f"a picture is learned from a PIL.Image, not from a {type(picture).__name__}")
-    square = ImageOps.fit(picture.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    square = ImageOps.fit(picture.convert("RGB"), size, Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(square, np.float32)).permute(2, 0, 1).contiguous() / 127.5 - 1
 
 
@@ -47,7 +48,7 @@ class PictureCodec(Generator):
 
     def prepare(self, media: Any) -> Tensor:
         """A `PIL.Image` -> [3, size, size] from -1 to 1. Raises `MediaError` for what is no picture."""
-        return pixels(media, self.size)
+        return pixels(media, (self.size, self.size))
 
     def make(
         self,

@@ -51,7 +51,7 @@ class Retrieval(Generator):
 
     def prepare(self, media: Any) -> Tensor:
         """A picture, if pictures are what it is aligned to, -> [3, 256, 256]; of all else nothing is learned: [0]."""
-        return torch.zeros(0) if self.images is None else pixels(media, SEEN)
+        return torch.zeros(0) if self.images is None else pixels(media, (SEEN, SEEN))
 
     def condition(self, targets: Sequence[Target]) -> Tensor:
         """What the store's own encoder makes of the captions or pictures."""

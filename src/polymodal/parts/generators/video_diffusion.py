@@ -13,8 +13,8 @@ from torch import Tensor
 from polymodal.errors import MediaError, RecipeError
 from polymodal.media.video import Video
 from polymodal.parts.base import Positive
-from polymodal.parts.generators.diffusion import pictures, pixels
 from polymodal.parts.generators.latents import LatentDiffusion, components
+from polymodal.parts.generators.pictures import pictures, pixels
 
 
 class VideoDiffusion(LatentDiffusion):
