@@ -40,7 +40,7 @@ weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano
 
 weights: $(VENV)/.dev
-	@$(BIN)/polymodal assets fetch nano nano-corpus openclipart kgeography watch-motion basic-motions sound-font  # what the tests read
+	@$(BIN)/polymodal assets fetch nano nano-corpus piper-joe-decoder openclipart kgeography watch-motion basic-motions sound-font  # what the tests read
 
 corpus: $(VENV)/.dev  ## fetch and build the corpora that nano is trained on
 	$(BIN)/polymodal corpus build nano

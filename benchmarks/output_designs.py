@@ -1,5 +1,4 @@
-"""Every family of outputs on one task: pictures of the attribute grid, asked for in words. The table of
-docs/output-designs.md.
+"""Every family of outputs on one task: pictures of the attribute grid, asked for in words. Prints a table.
 
     python benchmarks/output_designs.py --folder runs/output-designs            (about an hour of one core)
     python benchmarks/output_designs.py --quick --folder runs/output-designs-quick
@@ -235,6 +234,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/output-designs"))
     parser.add_argument("--families", nargs="*", default=FAMILIES, choices=FAMILIES)
     parser.add_argument("--quick", action="store_true", help="three steps of everything: does it run?")
+    parser.add_argument("--show", action="store_true", help="train nothing: show what has been measured")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     parser.add_argument("--page", type=Path, help="write the table, and beside it the contact sheet, into this page")
     parser.add_argument("--threads", type=int, default=1)
@@ -242,7 +242,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     loop.Renderer = Kept  # type: ignore[misc]
     bench = Bench(arguments.folder, arguments.quick)
-    bench.run(arguments.families)
+    if not arguments.show:
+        bench.run(arguments.families)
     rows = table(bench.results, arguments.families)
     if arguments.page is not None:
         fill(arguments.page, markdown(rows))

@@ -148,3 +148,14 @@ def test_a_part_that_no_output_makes_and_one_of_two_outputs_are_told_apart(tiny_
     assert example.made[0].output == "sketch"
     with pytest.raises(ContentError, match="no output 'skech'.*sketch"):
         composition.processor.encode([user("draw"), assistant(Part("image", media=picture(1), output="skech"))])
+
+
+@pytest.mark.parametrize("config", [LLAMA, T5], ids=["llama", "t5"])
+@pytest.mark.parametrize("family", ["signals", "codes"])
+def test_a_preview_shows_what_is_made_where_it_stands(family, config, tiny_recipe):
+    composition = Composition.from_recipe(with_output(tiny_recipe, family, config))
+    made = composition.processor.encode([user("draw"), assistant("here: ", image(picture(1, (8, 8))), " a cat")])
+    shown = composition.processor.preview(made).plain
+    count = made.made[0].length
+    assert f"here: ⟨makes image × {count}⟩ a cat" in shown
+    assert "draw" in shown

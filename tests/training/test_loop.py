@@ -105,13 +105,13 @@ def test_gradients_are_those_of_the_mean_over_all_tokens(composition):
 
 
 def test_objectives_are_summed_with_their_weights(composition, monkeypatch):
-    from polymodal.training import objectives
+    from polymodal.training import objectives, step
 
     def fixed(value):
         return lambda step: Loss(torch.tensor([value, 3 * value]), torch.tensor([1.0, 1.0]))
 
     monkeypatch.setattr(objectives, "OBJECTIVES", {"a": fixed(1.0), "b": fixed(10.0)})
-    monkeypatch.setattr(objectives, "COUNTS", dict.fromkeys("ab", lambda batch: 2))
+    monkeypatch.setattr(step, "COUNTS", dict.fromkeys("ab", lambda batch: 2))
     examples = [composition.processor.encode(c) for c in conversations()[:2]]
     loss, _ = Losses(composition.model, {"a": 0.5, "b": 2.0})(collate(examples, composition.processor.pad_id))
     assert loss.item() == pytest.approx(0.5 * 2.0 + 2.0 * 20.0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -20,6 +19,7 @@ from polymodal import media
 from polymodal.content import Message, Part, text
 from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.chat_format import ChatFormat, Piece
+from polymodal.model.preview import coloured
 from polymodal.model.sequence import Example, Made, MediaItem, Span, require_supervised
 from polymodal.model.spans import Maker, Spans
 
@@ -158,21 +158,7 @@ class Processor:
 
     def preview(self, example: Example) -> Text:
         """The example in colour: ignored (dim), supervised (green), media (magenta)."""
-        from rich.text import Text
-
-        out = Text()
-        at = 0
-        for span in [*example.spans, None]:
-            end = span.start if span else len(example)
-            for on, group in groupby(range(at, end), key=lambda i: bool(example.supervised[i])):
-                shown = self.tokenizer.decode(example.ids[list(group)])
-                out.append(shown, style="bold green" if on else "dim")
-            if span:
-                out.append(f"⟨{example.media[span.index].modality} × {span.length}⟩", style="bold magenta")
-                at = span.start + span.length
-        if example.target is not None:
-            out.append(self.tokenizer.decode(example.target), style="bold green")
-        return out
+        return coloured(example, self.tokenizer)
 
     def item(self, part: Part, prepared: MutableMapping[str, MediaItem] | None) -> MediaItem:
         port = self.ports.get(part.type)
