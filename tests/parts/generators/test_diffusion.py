@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from PIL import Image
 from polymodal.errors import DataError, MediaError, RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators import GENERATORS
+from polymodal.parts.generators.denoising import _attention
 from polymodal.parts.generators.diffusion import ImageDiffusion
 from polymodal.parts.output import Target
 
@@ -125,6 +127,25 @@ def test_conditions_are_dropped_in_training_mode_only():
     assert not torch.equal(losses(0.0), losses(1.0))
     made.train()
     assert torch.equal(losses(0.0), losses(1.0))
+
+
+def test_a_clean_network_that_says_the_latents_has_no_error(monkeypatch):
+    plain, clean = generator("mmdit"), generator("mmdit", clean=True)
+    media = pictures(clean)
+    truth = clean._latents(media)
+    for made in (plain, clean):
+        monkeypatch.setattr(made.network, "forward", lambda *_, **__: (truth,))
+    torch.manual_seed(3)
+    assert clean.loss(media, torch.zeros(3, 5, 12)).max() < 1e-6
+    assert plain.loss(media, torch.zeros(3, 5, 12)).min() > 0.1
+    condition, random = torch.zeros(3, 5, 12), torch.Generator().manual_seed(0)
+    torch.testing.assert_close(clean.denoised(condition, clean.shape, random), truth, atol=0.05, rtol=0)
+
+
+def test_few_tokens_are_what_counts_for_attention_not_pixels():
+    pixels = torch.zeros(1, 3, 64, 64)
+    assert type(_attention(pixels, 8)) is not nullcontext  # 64 tokens
+    assert type(_attention(pixels, 1)) is nullcontext
 
 
 @pytest.mark.parametrize("name", ["epsilon", "velocity"])

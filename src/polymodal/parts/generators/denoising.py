@@ -21,7 +21,7 @@ from polymodal.errors import DataError, RecipeError
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
-SHORT = 256  # latents, over which attention by plain products is faster in training on a CPU
+SHORT = 256  # tokens, over which attention by plain products is faster in training on a CPU
 GAMMA = 5.0  # of min-SNR weighting, as arXiv 2303.09556 has it
 NEAREST = 0.05  # share of noise below which an error of clean latents counts no more, as arXiv 2511.13720 has it
 
@@ -102,7 +102,7 @@ class Diffusion(Generator):
 
                 snr = compute_snr(self.noising, at)
                 weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
-        with _attention(noisy):
+        with _attention(noisy, self.network.config.get("patch_size") or 1):
             error = self.predicted(noisy, at, condition) - wanted
         return weight * error.float().square().flatten(1).mean(1)
 
@@ -152,9 +152,9 @@ class Diffusion(Generator):
         return latents
 
 
-def _attention(latents: Tensor) -> AbstractContextManager[None]:
-    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few latents, most of a step was that."""
-    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT:
+def _attention(latents: Tensor, patch: int) -> AbstractContextManager[None]:
+    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few tokens, most of a step was that."""
+    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT * patch**2:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
 

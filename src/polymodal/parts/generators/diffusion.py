@@ -20,7 +20,7 @@ class ImageDiffusion(LatentDiffusion):
     """`path`: a Hub id or folder in the layout of diffusers, with its own text encoder; or `config`: `unet` or
     `transformer`, `vae` (none: pixels are denoised) and `scheduler`, random weights. `conditions`: `path` and `positions`
     of a text encoder (`TextConditions`), if not that of `path`. `steps` and `guidance` of `make`; `size` of its pictures in
-    pixels. `drop` and `min_snr`: see `Diffusion`; `noise` and `prior`: see `LatentDiffusion`."""
+    pixels. `drop`, `min_snr` and `clean`: see `Diffusion`; `noise` and `prior`: see `LatentDiffusion`."""
 
     modality, kind = "image", "diffusion"
 
@@ -36,14 +36,15 @@ class ImageDiffusion(LatentDiffusion):
         min_snr: bool = False,
         noise: Annotated[float, Field(ge=0)] = 0.1,
         prior: Annotated[float, Field(ge=0)] = 1e-3,
+        clean: bool = False,
     ) -> None:
         parts = components(self.kind, path, config)
-        super().__init__(parts, path, conditions, steps, guidance, drop, min_snr, noise, prior)
+        super().__init__(parts, path, conditions, steps, guidance, drop, min_snr, noise, prior, clean)
         if size is not None and size % self.stride:
             raise RecipeError(f"generator.size {size} is no multiple of {self.stride}, the pixels of one latent")
         side = self.network.config.sample_size if size is None else size // self.stride
         self.size, self.shape = side * self.stride, (self.network.config.in_channels, side, side)
-        self.options |= {"size": size, "noise": noise, "prior": prior}
+        self.options |= {"size": size, "noise": noise, "prior": prior, "clean": clean}
 
     def prepare(self, media: Any) -> Tensor:
         """A `PIL.Image` -> its middle square, float32 [3, size, size] from -1 to 1. Raises `MediaError` for no picture."""

@@ -48,6 +48,7 @@ class LatentDiffusion(Diffusion):
         min_snr: bool = False,
         noise: float = 0.1,
         prior: float = 1e-3,
+        clean: bool = False,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
         pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
@@ -63,7 +64,7 @@ class LatentDiffusion(Diffusion):
         if not isinstance(conditions.get("positions"), int):
             raise RecipeError(f"generator '{self.kind}' needs 'conditions': the 'path' of a text encoder, and 'positions'")
         texts = build("generator.conditions", CONDITIONS, {"kind": "texts", **conditions})
-        super().__init__(network, parts["scheduler"], texts, texts.positions, steps, guidance, drop, min_snr)
+        super().__init__(network, parts["scheduler"], texts, texts.positions, steps, guidance, drop, min_snr, clean)
         self.vae, self.noise, self.prior = parts.get("vae"), noise, prior
         self.stride = 1 if self.vae is None else 2 ** (len(_widths(self.vae)) - 1)
         if own:  # it was trained with what its text encoder makes of nothing
