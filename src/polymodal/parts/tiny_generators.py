@@ -39,6 +39,7 @@ VQ = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channe
 VOCODER = {"sampling_rate": 16000, "model_in_dim": 8, "upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8]}
 VOCODER |= {"upsample_initial_channel": 8, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
 VOCODER |= {"normalize_before": False}
+SPEECH = {"latent_width": 6, "channels": 8, "upsample": [[4, 8], [2, 4]], "residual": [[3, [1, 2]]], "sample_rate": 8000}
 ENCODEC = {
     **{"model_type": "encodec", "sampling_rate": 8000, "target_bandwidths": [1.6, 16.0], "upsampling_ratios": [5, 4]},
     **{"num_filters": 4, "hidden_size": 8, "codebook_size": 16, "num_lstm_layers": 1},
@@ -140,6 +141,11 @@ def _encodec(recipe: dict[str, Any]) -> dict[str, Any]:
     return {"config": ENCODEC, "seconds": 0.02, "books": books, "cut": True}
 
 
+def _speech(recipe: dict[str, Any]) -> dict[str, Any]:
+    conditions = {"positions": recipe["conditions"]["positions"], "config": BERT}
+    return {"config": SPEECH, "conditions": conditions, "network": {"width": 16, "layers": 2}, "frames": 20, "steps": 2}
+
+
 _SMALL: dict[str, Any] = {
     "diffusion": _diffusion,
     "video-diffusion": _video,
@@ -150,4 +156,5 @@ _SMALL: dict[str, Any] = {
     "autoencoder": lambda recipe: {"size": 8, "config": VAE, "patch": recipe.get("patch", 1)},
     "patches": lambda recipe: {"size": 8, "patch": 4},
     "encodec": _encodec,
+    "latent-speech": _speech,
 }
