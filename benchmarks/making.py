@@ -185,7 +185,7 @@ def seconds(composition: Any, arguments: Any) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def direct(generator: Any, condition: torch.Tensor) -> Any:
-    """The same network, scheduler and autoencoder by the calls of diffusers alone, with guidance as the generator has it."""
+    """The same network, scheduler and autoencoder by calls of diffusers alone, guided as the generator is."""
     from diffusers.image_processor import VaeImageProcessor
 
     scheduler = type(generator.scheduler).from_config(generator.scheduler.config)

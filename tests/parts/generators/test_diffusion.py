@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from contextlib import nullcontext
 
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from polymodal.errors import DataError, MediaError, RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators import GENERATORS
-from polymodal.parts.generators.denoising import _attention
+from polymodal.parts.generators.denoising import SHORT, _attention
 from polymodal.parts.generators.diffusion import ImageDiffusion
 from polymodal.parts.output import Target
 
@@ -143,9 +144,10 @@ def test_a_clean_network_that_says_the_latents_has_no_error(monkeypatch):
 
 
 def test_few_tokens_are_what_counts_for_attention_not_pixels():
-    pixels = torch.zeros(1, 3, 64, 64)
-    assert type(_attention(pixels, 8)) is not nullcontext  # 64 tokens
-    assert type(_attention(pixels, 1)) is nullcontext
+    """Its network cuts 2 x 2 of them into one token."""
+    network, short = generator("mmdit").network, math.isqrt(SHORT)
+    assert type(_attention(torch.zeros(1, 2, 2 * short, 2 * short), network)) is not nullcontext
+    assert type(_attention(torch.zeros(1, 2, 4 * short, 2 * short), network)) is nullcontext
 
 
 @pytest.mark.parametrize("name", ["epsilon", "velocity"])

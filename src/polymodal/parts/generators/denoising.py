@@ -102,7 +102,7 @@ class Diffusion(Generator):
 
                 snr = compute_snr(self.noising, at)
                 weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
-        with _attention(noisy, self.network.config.get("patch_size") or 1):
+        with _attention(noisy, self.network):
             error = self.predicted(noisy, at, condition) - wanted
         return weight * error.float().square().flatten(1).mean(1)
 
@@ -152,8 +152,9 @@ class Diffusion(Generator):
         return latents
 
 
-def _attention(latents: Tensor, patch: int) -> AbstractContextManager[None]:
+def _attention(latents: Tensor, network: Any) -> AbstractContextManager[None]:
     """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few tokens, most of a step was that."""
+    patch = network.config.get("patch_size") or 1
     if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT * patch**2:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()

@@ -17,9 +17,10 @@ from polymodal.model.config import Strict, validate
 
 class Template(Strict):
     """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
-    fields of the item, `{a_concept}` and `{a_caption}` have an article, `{kind}` is its broad kind and `{choices}` a shuffled list of kinds
-    that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}` what has its own middle
-    in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not asked it.
+    fields of the item, `{a_concept}` and `{a_caption}` have an article, `{kind}` is its broad kind and `{choices}` a
+    shuffled list of kinds that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}`
+    what has its own middle in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not
+    asked it.
 
     With a `caption` the item's medium is not shown but made: it stands in the answer where `{media}` does, and `output`
     names what makes it, where several outputs could. `makes` is its modality, if that is not the item's: of a text, say,
