@@ -33,6 +33,7 @@ _TOLD = {  # as AudioLDM's, which is told its condition as a class
     "projection_class_embeddings_input_dim": WIDTH,
     "class_embeddings_concat": True,
 }
+_KEPT = ("guidance", "drop", "min_snr", "source", "source_guidance")  # of a recipe
 _TWO = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 VAE = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
 VQ = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "num_vq_embeddings": 16}
@@ -96,11 +97,12 @@ def _diffusion(recipe: dict[str, Any], unet: dict[str, Any] = _UNET, channels: i
     said = recipe["config"]
     latents = 4 if "vae" in said else channels
     told = {} if "cross_attention_dim" in unet else {"cross_attention_dim": WIDTH}
-    config = {"unet": {**unet, "in_channels": latents, "out_channels": latents, **told}, "scheduler": said["scheduler"]}
+    taken = 2 * latents if recipe.get("source") else latents
+    config = {"unet": {**unet, "in_channels": taken, "out_channels": latents, **told}, "scheduler": said["scheduler"]}
     if "vae" in said:
         config["vae"] = {**VAE, "in_channels": channels, "out_channels": channels}
     own = {key: value for key, value in recipe.get("conditions", {}).items() if key in ("positions", "pooled")}
-    kept: dict[str, Any] = {key: recipe[key] for key in ("guidance", "drop", "min_snr") if key in recipe}
+    kept: dict[str, Any] = {key: recipe[key] for key in _KEPT if key in recipe}
     return {"config": config, "conditions": {**own, "config": BERT}, "steps": 2, **kept}
 
 

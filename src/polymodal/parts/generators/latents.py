@@ -48,6 +48,7 @@ class LatentDiffusion(Diffusion):
         min_snr: bool = False,
         noise: float = 0.1,
         prior: float = 1e-3,
+        source_guidance: float = 1.0,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
         pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
@@ -63,7 +64,8 @@ class LatentDiffusion(Diffusion):
         if not isinstance(conditions.get("positions"), int):
             raise RecipeError(f"generator '{self.kind}' needs 'conditions': the 'path' of a text encoder, and 'positions'")
         texts = build("generator.conditions", CONDITIONS, {"kind": "texts", **conditions})
-        super().__init__(network, parts["scheduler"], texts, texts.positions, steps, guidance, drop, min_snr)
+        told = network, parts["scheduler"], texts, texts.positions
+        super().__init__(*told, steps, guidance, drop, min_snr, source_guidance=source_guidance)
         self.vae, self.noise, self.prior = parts.get("vae"), noise, prior
         self.stride = 1 if self.vae is None else 2 ** (len(_widths(self.vae)) - 1)
         if own:  # it was trained with what its text encoder makes of nothing
@@ -74,9 +76,7 @@ class LatentDiffusion(Diffusion):
 
     def loss(self, targets: Tensor, condition: Tensor) -> Tensor:
         """What `prepare` makes, stacked, or its latents of `encode`, and [S, Q, Dg] -> [S]."""
-        if targets.ndim == 3:
-            return self.denoising(targets.transpose(1, 2).unflatten(2, self.shape[1:]), condition)
-        return self.denoising(self._latents(targets), condition)
+        return self.denoising(self._as_latents(targets), condition)
 
     def reduced(self, target: Tensor) -> Tensor | None:
         if self.vae is None or any(p.requires_grad for p in self.vae.parameters()):
@@ -105,6 +105,10 @@ class LatentDiffusion(Diffusion):
     def encode(self, targets: Tensor) -> Tensor:
         """[S, ..., C, H, W] -> latents [S, N, c], as the network has them. `loss` takes them in the media's place."""
         return self._latents(targets).flatten(2).transpose(1, 2)
+
+    def _as_latents(self, targets: Tensor) -> Tensor:
+        """What `prepare` makes, stacked, or its latents of `encode` -> [S, c, ..., h, w]."""
+        return targets.transpose(1, 2).unflatten(2, self.shape[1:]) if targets.ndim == 3 else self._latents(targets)
 
     @torch.no_grad()
     def _latents(self, targets: Tensor) -> Tensor:
