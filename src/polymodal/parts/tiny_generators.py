@@ -33,6 +33,9 @@ _TOLD = {  # as AudioLDM's, which is told its condition as a class
     "projection_class_embeddings_input_dim": WIDTH,
     "class_embeddings_concat": True,
 }
+_PAIR = {"intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 384}
+_BOTH = [{**_PAIR, "hidden_size": 4}, {**_PAIR, "hidden_size": 8, "projection_dim": 8}]  # WIDTH side by side
+_SUMMED = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}
 _KEPT = ("guidance", "drop", "min_snr", "source", "source_guidance")  # of a recipe
 _TWO = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 VAE = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
@@ -103,7 +106,11 @@ def _diffusion(recipe: dict[str, Any], unet: dict[str, Any] = _UNET, channels: i
         config["vae"] = {**VAE, "in_channels": channels, "out_channels": channels}
     own = {key: value for key, value in recipe.get("conditions", {}).items() if key in ("positions", "pooled")}
     kept: dict[str, Any] = {key: recipe[key] for key in _KEPT if key in recipe}
-    return {"config": config, "conditions": {**own, "config": BERT}, "steps": 2, **kept}
+    texts: dict[str, Any] = {"config": BERT}
+    if said["unet"].get("addition_embed_type") == "text_time":  # Stable Diffusion XL
+        config["unet"] |= _SUMMED
+        texts = {"kind": "paired-texts", "config": _BOTH}
+    return {"config": config, "conditions": {**own, **texts}, "steps": 2, **kept}
 
 
 def _video(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polymodal.errors import DataError, RecipeError
+from polymodal.parts.generators import paired_texts
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
@@ -36,6 +37,7 @@ class Diffusion(Generator):
     their noise on (arXiv 2511.13720). `source_guidance`: how far what is made follows a source."""
 
     takes = "condition"
+    stride = 1  # pixels of one latent, along a side
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Diffusion(Generator):
             raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
         self.source_guidance = source_guidance
+        self.sums = paired_texts.sums(network)  # the width of a second condition, one vector
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
         self.predicts = "flow" if self.flow else scheduler.config.get("prediction_type", "epsilon")
@@ -121,7 +124,10 @@ class Diffusion(Generator):
     def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor, source: Tensor | None = None) -> Tensor:
         """What the network says of noisy latents [S, C, ...] at timesteps [S]."""
         more: dict[str, Any] = {"encoder_hidden_states": condition}
-        if "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
+        if self.sums:
+            high, wide = (self.stride * side for side in noisy.shape[-2:])
+            more = paired_texts.told(condition, self.sums, (high, wide))
+        elif "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
             more["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
         if "pooled_projections" in self.reads:
             more["pooled_projections"] = condition.mean(1)

@@ -17,6 +17,7 @@ from polymodal.parts import sources
 from polymodal.parts.sources import locate
 
 DENOISERS = ("unet", "transformer")
+PAIR = "CLIPTextModelWithProjection"  # the second encoder of Stable Diffusion XL
 VOCODER = "SpeechT5HifiGan"  # the one class of transformers among them
 _USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "vocoder": VOCODER}  # where a config names no class
 
@@ -56,13 +57,18 @@ def pretrained(path: str, name: str, library: str, kind: str) -> Any:
 
 def text_encoder(path: str) -> dict[str, Any]:
     """What `TextConditions` needs to know of a pipeline's text encoder: how many tokens it reads, where its config says it
-    (CLIP's does, T5's does not), and that CLAP makes one vector of a caption."""
+    (CLIP's does, T5's does not), that CLAP makes one vector of a caption, and that two of CLIP are a pair."""
+    import diffusers
     import transformers
 
     settings = sources.pretrained(transformers.AutoConfig, path, "generator.path", subfolder="text_encoder")
     if settings.model_type.startswith("clap"):
-        return {"positions": 1, "pooled": True}
-    return {"positions": getattr(settings, "max_position_embeddings", None)}
+        return {"pipeline": True, "positions": 1, "pooled": True}
+    whole: Any = diffusers.DiffusionPipeline.load_config(locate(path))
+    if settings.model_type.startswith("clip") and (whole.get("text_encoder_2") or [None])[-1] == PAIR:
+        zeros = whole.get("force_zeros_for_empty_prompt", True)
+        return {"kind": "paired-texts", "positions": settings.max_position_embeddings + 1, "zeros": zeros}
+    return {"pipeline": True, "positions": getattr(settings, "max_position_embeddings", None)}
 
 
 def built(name: str, config: dict[str, Any]) -> Any:
