@@ -37,6 +37,8 @@ _PAIR = {"intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads":
 _BOTH = [{**_PAIR, "hidden_size": 4}, {**_PAIR, "hidden_size": 8, "projection_dim": 8}]  # WIDTH side by side
 _SUMMED = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}
 _KEPT = ("guidance", "drop", "min_snr", "source", "source_guidance")  # of a recipe
+_HEARD = {k: v for k, v in _TOLD.items() if "class" not in k}  # as AudioLDM 2's, which looks at two conditions
+_HEARD |= {"_class_name": "AudioLDM2UNet2DConditionModel", "cross_attention_dim": [[None, WIDTH, 10]] * 2}
 _TWO = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 VAE = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
 VQ = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "num_vq_embeddings": 16}
@@ -118,8 +120,12 @@ def _video(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _audio(recipe: dict[str, Any]) -> dict[str, Any]:
-    classed = recipe["config"]["unet"].get("class_embed_type") is not None
-    small = _diffusion(recipe, _TOLD if classed else _UNET, channels=1)
+    said = recipe["config"]["unet"]
+    twice = said.get("_class_name") == _HEARD["_class_name"]
+    unet = _HEARD if twice else _TOLD if said.get("class_embed_type") is not None else _UNET
+    small = _diffusion(recipe, unet, channels=1)
+    if twice:
+        small["conditions"] = {k: v for k, v in recipe["conditions"].items() if k != "path"}
     small["config"]["vocoder"] = VOCODER
     return {**small, "seconds": 0.03, "n_fft": 64, "high": 4000.0}
 

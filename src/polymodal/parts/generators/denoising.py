@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polymodal.errors import DataError, RecipeError
-from polymodal.parts.generators import paired_texts
+from polymodal.parts.generators import generated_texts, paired_texts
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
@@ -62,6 +62,7 @@ class Diffusion(Generator):
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
         self.source_guidance = source_guidance
         self.sums = paired_texts.sums(network)  # the width of a second condition, one vector
+        self.widths = generated_texts.widths(network)  # of two conditions
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
         self.predicts = "flow" if self.flow else scheduler.config.get("prediction_type", "epsilon")
@@ -127,6 +128,8 @@ class Diffusion(Generator):
         if self.sums:
             high, wide = (self.stride * side for side in noisy.shape[-2:])
             more = paired_texts.told(condition, self.sums, (high, wide))
+        elif self.widths is not None:
+            more = generated_texts.told(condition, getattr(self.texts, "first", 0), self.widths)
         elif "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
             more["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
         if "pooled_projections" in self.reads:
@@ -198,6 +201,8 @@ def _width(network: Any) -> int:
     """Dg: the width of the conditions that a network of diffusers looks at, or is told."""
     if _classed(network):
         return network.config.projection_class_embeddings_input_dim
+    if both := generated_texts.widths(network):
+        return max(both)
     for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim"):
         width = network.config.get(name)
         if isinstance(width, int):

@@ -17,13 +17,16 @@ from polymodal.errors import RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators import networks
 from polymodal.parts.generators.denoising import Diffusion
+from polymodal.parts.generators.generated_texts import GeneratedTexts, widths
 from polymodal.parts.generators.paired_texts import PairedTexts, sums
 
 CONDITIONS = {
     "texts": "polymodal.parts.generators.text_conditions.TextConditions",
     "pictures": "polymodal.parts.generators.image_conditions.ImageConditions",
     "paired-texts": "polymodal.parts.generators.paired_texts.PairedTexts",
+    "generated-texts": "polymodal.parts.generators.generated_texts.GeneratedTexts",
 }
+TWICE: dict[str, type] = {"paired-texts": PairedTexts, "generated-texts": GeneratedTexts}  # of networks that want two
 SHARPNESS = 1.0  # of edges against colours in what an autoencoder is fitted by
 
 
@@ -31,7 +34,7 @@ class LatentDiffusion(Diffusion):
     """`parts`: what `components` found. `conditions`: `path` and `positions` of a text encoder (`TextConditions`), if not
     that of `source`, the generator's `path`. `noise`: standard deviation of what `fit` adds to latents that are not drawn
     already, and `prior`: how much it holds them to a normal distribution. Networks that want a second condition (Stable
-    Diffusion 3 as released) are refused, but for those whose `conditions` make both (`PairedTexts`). A class states `kind`,
+    Diffusion 3 as released) are refused, but for those whose `conditions` make both (`TWICE`). A class states `kind`,
     the recipe's name for it, and `shape` [c, ..., h, w] of its latents; `stride`: pixels of one latent, along a side."""
 
     network: Any  # of diffusers, as is the autoencoder
@@ -65,10 +68,10 @@ class LatentDiffusion(Diffusion):
             conditions = {"path": source, **parts["text_encoder"]} | conditions
         if not isinstance(conditions.get("positions"), int):
             raise RecipeError(f"generator '{self.kind}' needs 'conditions': the 'path' of a text encoder, and 'positions'")
-        pair = sums(network) > 0
-        texts = build("generator.conditions", CONDITIONS, {"kind": "paired-texts" if pair else "texts", **conditions})
-        if pair != isinstance(texts, PairedTexts):
-            wants = "conditions of kind 'paired-texts'" if pair else "conditions of one text encoder"
+        wanted = "paired-texts" if sums(network) else "generated-texts" if widths(network) else "texts"
+        texts = build("generator.conditions", CONDITIONS, {"kind": wanted, **conditions})
+        if next((kind for kind, made in TWICE.items() if isinstance(texts, made)), "texts") != wanted:
+            wants = f"conditions of kind '{wanted}'" if wanted in TWICE else "conditions of one text encoder"
             raise RecipeError(f"generator.conditions: this {type(network).__name__} wants {wants}")
         told = network, parts["scheduler"], texts, texts.positions
         super().__init__(*told, steps, guidance, drop, min_snr, source_guidance=source_guidance)
