@@ -82,23 +82,24 @@ HELD_OUT = (
     "I drew {a} yesterday.",
 )
 EVERYDAY = """
-Draw a conclusion: all birds have wings, and a crow is a bird. | What is an emoji? | What is a drawing? | Who was Picasso? |
-How do I draw a circle? | What is a sticker? | Make a plan for a picnic. | Create a password for me. | Show me the way. |
-What does a painter need? | What is flat design? | What is a sketch? | How do I learn to draw? | Say yes. | Say no. |
-What is speech? | What is a voice? | How do people speak? | Tell me about painting. | What is a microphone? |
-Make me laugh. | Make a wish. | Give me a picture in words of the sea. | Show respect. | What should I draw today? |
-What do you say when you meet someone? | Is drawing fun? | Why do people read aloud? | What is a picture book? |
-Solve: 4x = 20. | What is 15 percent of 60? | What is the square of 9? | Convert 3 miles to kilometers. | What is 7 times 8? |
-What is half of 90? | Is 17 a prime number? | How many minutes are in two hours? | My neighbor plays loud music. What can I do? |
-My sister does not answer my letters. | I cannot sleep because of the noise. | I have to give a talk next week and I am nervous. |
-How do I ask my landlord to fix the heating? | Should I learn to play the piano or the violin? | Recommend a book about space. |
-Plan a weekend in Rome. | What should I cook with rice and eggs? | Give me three tips for saving water. | Who wrote Hamlet? |
-When did the Second World War end? | Which planet is closest to the sun? | What is the boiling point of water? | Define justice. |
-Explain what inflation is. | What is the difference between a frog and a toad? | How does a battery work? | Why is exercise good? |
-Write a haiku about rain. | Write an email to my team about the meeting. | Give me a synonym for quick. | Spell necessary. |
-Write a function that adds two numbers. | What does CPU stand for? | Sort these: pear, apple, fig. | What time is it? |
-How old are you? | Are you a robot? | Where do you live? | What is your favorite color? | Tell me a riddle. | I am so happy today! |
-That is not what I meant. | Can you explain that again? | No, thank you. | Okay. | Yes, please. | Good night. | What is new?
+Draw a conclusion: all birds have wings, and a crow is a bird. | What is an emoji? | What is a drawing? | Who was
+Picasso? | How do I draw a circle? | What is a sticker? | Make a plan for a picnic. | Create a password for me. | Show
+me the way. | What does a painter need? | What is flat design? | What is a sketch? | How do I learn to draw? | Say yes.
+| Say no. | What is speech? | What is a voice? | How do people speak? | Tell me about painting. | What is a microphone?
+| Make me laugh. | Make a wish. | Give me a picture in words of the sea. | Show respect. | What should I draw today? |
+What do you say when you meet someone? | Is drawing fun? | Why do people read aloud? | What is a picture book? | Solve:
+4x = 20. | What is 15 percent of 60? | What is the square of 9? | Convert 3 miles to kilometers. | What is 7 times 8? |
+What is half of 90? | Is 17 a prime number? | How many minutes are in two hours? | My neighbor plays loud music. What
+can I do? | My sister does not answer my letters. | I cannot sleep because of the noise. | I have to give a talk next
+week and I am nervous. | How do I ask my landlord to fix the heating? | Should I learn to play the piano or the violin?
+| Recommend a book about space. | Plan a weekend in Rome. | What should I cook with rice and eggs? | Give me three tips
+for saving water. | Who wrote Hamlet? | When did the Second World War end? | Which planet is closest to the sun? | What
+is the boiling point of water? | Define justice. | Explain what inflation is. | What is the difference between a frog
+and a toad? | How does a battery work? | Why is exercise good? | Write a haiku about rain. | Write an email to my team
+about the meeting. | Give me a synonym for quick. | Spell necessary. | Write a function that adds two numbers. | What
+does CPU stand for? | Sort these: pear, apple, fig. | What time is it? | How old are you? | Are you a robot? | Where do
+you live? | What is your favorite color? | Tell me a riddle. | I am so happy today! | That is not what I meant. | Can
+you explain that again? | No, thank you. | Okay. | Yes, please. | Good night. | What is new?
 """
 
 
