@@ -23,14 +23,13 @@ import torch
 from PIL import Image
 
 import attribute_grid as grid
-from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table
+from output_table import SEEDS, Rights, contact, fill, markdown, shares, strip, table, unstrip
 from polymodal.content import user
 from polymodal.model.composition import Composition
 from polymodal.model.config import read_yaml
 from polymodal.model.generation import Sampling
 from polymodal.parts.output import Target
-from polymodal.training import loop
-from polymodal.training.loading import Renderer
+from polymodal.training.loop import train
 from polymodal.training.stage import train_recipe
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes" / "output-designs"
@@ -46,19 +45,6 @@ FAMILIES = {
     "retrieval": None,
     "regression": "feature-decoder",
 }
-
-
-class Kept(Renderer):
-    """Renders a row once. Nothing about these is random, and a run sees each a dozen times: rendering them again would be
-    half of what this benchmark costs."""
-
-    def render(self, draw: Any, limit: int) -> Any:
-        kept = self.__dict__.setdefault("kept", {})
-        key = draw.source, draw.index
-        example = kept.get(key) or super().render(draw, limit)
-        if all(m.target is None or m.target.prepared is None or m.target.prepared.numel() < 4096 for m in example.made):
-            kept[key] = example  # what retrieval prepares is too large to be kept
-        return example
 
 
 class Bench:
@@ -117,7 +103,7 @@ class Bench:
         """Train by a recipe. What it cost."""
         data = self.recipe(name, seed, run or name, shuffled)
         begun = time.process_time()
-        composition = loop.train(train_recipe(data))
+        composition = train(train_recipe(data))
         patterns = [pattern for stage in data["stages"] for pattern in stage["train"]]
         learned = (p.numel() for n, p in composition.model.named_parameters() if any(fnmatchcase(n, k) for k in patterns))
         return {"trained": sum(learned), "train_s": round(time.process_time() - begun, 1)}
@@ -196,6 +182,13 @@ class Bench:
                 strip(made[::each]).save(self.folder / f"{run}.png")
         return out | {"sample_s": round((time.process_time() - begun) / count, 3)}
 
+    def crossed(self, run: str) -> list[float]:
+        """The shuffled condition: what was made for each held-out combination, judged as if each of the others had been
+        asked for. Of the pictures that were kept to be seen, one of each."""
+        made = unstrip(Image.open(self.folder / f"{run}.png"))
+        pairs = [(i, j) for i in range(len(made)) for j in range(len(made)) if i != j]
+        return shares(self.score([made[i] for i, _ in pairs], [grid.HELD[j] for _, j in pairs]))
+
     @property
     def seeds(self) -> tuple[int, ...]:
         return SEEDS[:1] if self.quick else SEEDS
@@ -240,11 +233,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    loop.Renderer = Kept  # type: ignore[misc]
     bench = Bench(arguments.folder, arguments.quick)
     if not arguments.show:
         bench.run(arguments.families)
-    rows = table(bench.results, arguments.families)
+    kept = [name for name in bench.results if (bench.folder / f"{name}.png").is_file()]
+    rows = table(bench.results, arguments.families, {name: bench.crossed(name) for name in kept})
     if arguments.page is not None:
         fill(arguments.page, markdown(rows))
         names = [f"{family}-{of}" for of in (0, "shuffled") for family in arguments.families]

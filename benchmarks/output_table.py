@@ -4,7 +4,7 @@ for combinations that were held out and for those that were not, what each seed 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ BASELINES = (
 HELD = ("held colour", "held shape", "held quarter", "held all")
 SEEN = ("seen colour", "seen shape", "seen quarter", "seen all")
 COSTS = {"trained": "trained", "train s": "train_s", "s a sample": "sample_s", "repeats": "repeats"}
-COLUMNS = ("", "n", *HELD, "each seed", *SEEN, *COSTS)
+CROSSED = "another asked for"
+COLUMNS = ("", "n", *HELD, "each seed", CROSSED, *SEEN, *COSTS)
 
 
 def shares(rights: Rights) -> list[float]:
@@ -34,8 +35,9 @@ def shares(rights: Rights) -> list[float]:
     return [*table.mean(0).tolist(), table.prod(1).mean().item()]
 
 
-def table(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each baseline, family and control; of a family, the samples of all seeds together, and each seed."""
+def table(results: dict[str, Any], families: Sequence[str], crossed: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """A row for each baseline, family and control; of a family, the samples of all seeds together, and each seed.
+    `crossed`: of a run, the shares that are right if another was asked for."""
     rows = [_row(name, [results[name]]) for name in BASELINES if name in results]
     guess = [1 / size for size in grid.SIZES]
     for name, held, seen in (
@@ -46,9 +48,11 @@ def table(results: dict[str, Any], families: Sequence[str]) -> list[dict[str, An
             {"": name} | dict(zip(HELD, [*guess, held], strict=True)) | dict(zip(SEEN, [*guess, seen], strict=True))
         )
     for family in families:
-        found = [results[f"{family}-{seed}"] for seed in SEEDS if f"{family}-{seed}" in results]
-        if found:
-            rows.append(_row(family, found))
+        runs = [f"{family}-{seed}" for seed in SEEDS if f"{family}-{seed}" in results]
+        if runs:
+            others = [crossed[run][3] for run in runs if run in crossed]
+            told = {CROSSED: sum(others) / len(others)} if others else {}
+            rows.append(_row(family, [results[run] for run in runs]) | told)
         if f"{family}-shuffled" in results:
             rows.append(_row(f"{family}, shuffled", [results[f"{family}-shuffled"]]))
     return [{key: row.get(key, "") for key in COLUMNS} for row in rows]
@@ -102,6 +106,12 @@ def strip(pictures: Sequence[Image.Image | None]) -> Image.Image:
         if picture is not None:
             out.paste(picture.resize((grid.SIDE, grid.SIDE)), (i * (grid.SIDE + 1), 0))
     return out
+
+
+def unstrip(row: Image.Image) -> list[Image.Image]:
+    """The pictures of a strip."""
+    side = grid.SIDE
+    return [row.crop((x, 0, x + side, side)) for x in range(0, row.width, side + 1)]
 
 
 def fill(page: Path, text: str) -> None:

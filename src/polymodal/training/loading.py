@@ -39,12 +39,20 @@ ENCODED = 16  # items an encoder is given at once: on a CPU, batches of a hundre
 
 
 class Renderer:
-    """Draws -> examples. Raises `RecipeError` for `workers` on a system that cannot fork."""
+    """Draws -> examples. `remember`: how many samples are rendered but once, in each process that renders. Raises
+    `RecipeError` for `workers` on a system that cannot fork."""
 
     def __init__(
-        self, composition: Composition, sources: Mapping[str, Source], cache: FeatureCache | None, workers: int
+        self,
+        composition: Composition,
+        sources: Mapping[str, Source],
+        cache: FeatureCache | None,
+        workers: int,
+        remember: int = 0,
     ) -> None:
         self.processor, self.sources, self.cache = composition.processor, sources, cache
+        self.remember = remember
+        self._kept: dict[tuple[str, int, int], Example] = {}
         self.executor: ProcessPoolExecutor | None = None
         if workers:
             if "fork" not in multiprocessing.get_all_start_methods():
@@ -60,6 +68,15 @@ class Renderer:
         return lambda: pickle.loads(future.result())  # written by ourselves, in memory
 
     def render(self, draw: Draw, limit: int) -> Example:
+        key = draw.source, draw.index, limit
+        if key in self._kept:
+            return self._kept[key]
+        example = self._rendered(draw, limit)
+        if len(self._kept) < self.remember:
+            self._kept[key] = example
+        return example
+
+    def _rendered(self, draw: Draw, limit: int) -> Example:
         _seed(random.Random(draw.seed).getrandbits(31))  # an encoder's `prepare` may draw
         sample = draw.sample(self.sources)
         prepared = None if self.cache is None else self.cache.items()

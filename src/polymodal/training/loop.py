@@ -115,7 +115,7 @@ def train(
     cache = FeatureCache(Path(run.cache).expanduser(), model, run.cache_dtype) if run.cache else None
     if cache is not None and on_cache is not None:
         on_cache(forecast(cache, {name: sources[name] for stage in stages for name in stage.data}))
-    renderer = Renderer(composition, sources, cache, run.workers)
+    renderer = Renderer(composition, sources, cache, run.workers, run.remember)
     plain = skeleton(model) if processes.sharded else model
     objectives = Losses(model, stages[0].objectives)
     processes.place(objectives, model, learning)

@@ -76,7 +76,8 @@ class Run(Strict):
     """`precision: bf16` runs products in bfloat16; weights stay in float32. `attention`: how the backbone attends while it
     trains (in bfloat16 on a CPU, `eager` is a fifth faster than the default). `init_from`: a checkpoint folder whose parts
     of the same names are begun with, or one for each pattern of such names. `workers`: processes that prepare data.
-    `parallel`: what several processes share."""
+    `remember`: samples that are rendered once and kept in memory, as they were worded the first time: for data about whose
+    samples nothing is random. `parallel`: what several processes share."""
 
     folder: str
     init_from: str | dict[str, str] | None = None
@@ -87,6 +88,7 @@ class Run(Strict):
     attention: Literal["eager", "sdpa"] | None = None
     threads: int | None = Field(None, ge=1)
     workers: int = Field(0, ge=0)
+    remember: int = Field(0, ge=0)
     parallel: Kind = "ddp"
     cache: str | None = None  # folder of frozen encoder features; absent, they are computed again for every batch
     cache_dtype: Literal["float16", "float32"] = "float16"
