@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/making.py [--only requests|pictures|speech|seconds]
 
 *requests*: benchmarks/requests.jsonl, 320 requests and questions in wordings that no training has, written by somebody
-who had not seen those of the training: 80 wish for a picture, 80 want to hear something, 160 want words. Greedy.
+who had not seen those of the training: 80 wish for a picture, 80 want to hear something, 160 want words. Greedy. By
+requests-dev.jsonl, another such list, it was decided what to train on (`--list`).
 *pictures*: nano is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
 says what is drawn, and in which style. Beside it: combinations of concept and design that were held out, the generator
 without nano, requests and pictures *shuffled*, the mean picture, and the real ones, of which those that were held out the
@@ -42,6 +43,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--only", choices=("requests", "pictures", "speech", "seconds"))
     parser.add_argument("--limit", type=int, default=200, help="pictures and requests of each set, at most")
+    parser.add_argument("--list", type=Path, default=HERE / "requests.jsonl", help="of requests")
     parser.add_argument("--rounds", type=int, default=20, help="of seconds")
     parser.add_argument("--folder", type=Path, default=Path("runs/making"), help="for the judge, and sheets of pictures")
     arguments = start(parser)
@@ -65,10 +67,10 @@ def main() -> None:
         show(arguments, "", [], line)
 
 
-def read(limit: int) -> list[dict[str, Any]]:
-    lines = (HERE / "requests.jsonl").read_text("utf-8").splitlines()
-    asked = [json.loads(line) for line in lines]
-    return [row for kind in ("image", "audio", None) for row in [r for r in asked if r["makes"] == kind][:limit]]
+def read(arguments: Any) -> list[dict[str, Any]]:
+    asked = [json.loads(line) for line in arguments.list.read_text("utf-8").splitlines()]
+    kinds = [[row for row in asked if row["makes"] == kind][: arguments.limit] for kind in ("image", "audio", None)]
+    return [row for rows in kinds for row in rows]
 
 
 def answered(composition: Any, asked: Sequence[str], tokens: int = 64) -> list[Sequence[Part]]:
@@ -77,7 +79,7 @@ def answered(composition: Any, asked: Sequence[str], tokens: int = 64) -> list[S
 
 
 def requests(composition: Any, arguments: Any) -> list[dict[str, Any]]:
-    asked = read(arguments.limit)
+    asked = read(arguments)
     answers = answered(composition, [row["ask"] for row in asked])
     rows = []
     for kind in ("image", "audio", None):
@@ -149,7 +151,7 @@ def sheet(made: Sequence[np.ndarray], wanted: Sequence[Pair], file: Path, across
 def speech(composition: Any, arguments: Any) -> list[dict[str, Any]]:
     from speech import transcribed
 
-    asked = [row for row in read(arguments.limit) if row["makes"] == "audio"][:SAY]
+    asked = [row for row in read(arguments) if row["makes"] == "audio"][:SAY]
     made = [
         next((p for p in parts if p.type == "audio"), None) for parts in answered(composition, [r["ask"] for r in asked])
     ]
