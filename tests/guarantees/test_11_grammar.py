@@ -25,6 +25,7 @@ BODIES = {
     "masked": ({"kind": "masked"}, 6, 5),
     "latents": ({"kind": "latents"}, 6, 0),
     "text": ({"kind": "text", "most": 5}, 0, 0),
+    "text, cued": ({"kind": "text", "most": 5, "cue": 2}, 2, 0),
 }
 VOCABULARY = 50
 
@@ -76,14 +77,15 @@ def test_a_thousand_random_walks_through_what_is_allowed_parse():
 def test_ids_of_a_span_are_what_the_grammar_allows_and_no_two_outputs_share_one(kind):
     known = dict(zip(BODIES, grammars(), strict=True))
     grammar = known[kind]
-    ids = grammar.ids([1, 0, 2, 3, 4, 1] if kind in ("codes", "masked") else [7, 8, 9] if kind == "text" else None)
+    ids = grammar.ids([1, 0, 2, 3, 4, 1] if kind in ("codes", "masked") else [7, 8, 9] if kind.startswith("text") else None)
     ((found, body),) = parsed(ids, list(known.values()), VOCABULARY)
     assert found == grammar
     assert [grammar.opener, *body, grammar.closer] == ids
     learned = grammar.supervised(len(ids))
     assert learned[0]
-    assert all(learned[1:-1]) == grammar.learned
-    assert learned[-1] == (kind == "text")
+    assert all(learned[1 + len(grammar.cue) : -1]) == grammar.learned
+    assert not any(learned[1 : 1 + len(grammar.cue)])
+    assert learned[-1] == kind.startswith("text")
     assert len({i for g in known.values() for i in g.own}) == sum(g.size for g in known.values())
 
 

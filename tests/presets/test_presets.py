@@ -76,6 +76,37 @@ ALSO_NAMED = [
     "palm-e",
     "salmonn",
 ]
+ALSO_MAKING = [  # what the two surveys, and the first one's site, name beside Table 1 that makes media
+    "anygpt",
+    "audiogpt",
+    "audiopalm",
+    "clova",
+    "cm3leon",
+    "controlllm",
+    "diffusiongpt",
+    "emu-2",
+    "fromage",
+    "gemini",
+    "gpt4tools",
+    "hugginggpt",
+    "interngpt",
+    "kosmos-g",
+    "libra",
+    "llava-plus",
+    "llmbind",
+    "m2ugen",
+    "mllm-tool",
+    "rpg",
+    "speechgpt",
+    "teal",
+    "unified-io-2",
+    "video-lavit",
+    "viscpm",
+    "visual-chatgpt",
+    "vita",
+    "vitron",
+    "vl-gpt",
+]
 # Positions of a picture (of 10 s of sound, of a cloud) that each paper states, or that follow from what it states.
 STATED = {
     "llava": ("image", 256),
@@ -108,6 +139,10 @@ STATED = {
     "next-gpt": ("audio", 1),
     "seed-x": ("image", 64),
     "janus-pro": ("image", 576),
+    "internlm-xcomposer2": ("image", 1225),
+    "libra": ("image", 576),
+    "viscpm": ("image", 64),
+    "vita": ("audio", 125),
 }
 # Of an output: what its span holds, and what its generator takes, as each paper states it.
 SPANS = {
@@ -124,6 +159,8 @@ SPANS = {
     ("anygpt", "music"): (1000, 1000, 8192),
     ("unified-io-2", "image"): (1024, 1024, 16384),
     ("transfusion", "image"): (256, 256, 32),
+    ("libra", "image"): (576, 576, 512),
+    ("viscpm", "image"): (77, 77, 1024),
 }
 ABSENT = presets.Preset(  # as one that is not there yet: every one of today's has a recipe
     id="absent",
@@ -146,6 +183,7 @@ def test_every_system_of_table_1_that_answers_with_text_or_media_and_every_other
     assert len(TABLE_1) == 32  # and two of the 43 answer with places in a picture: BuboGPT and Shikra
     assert all(presets.load(name).about.makes for name in MAKING)
     assert set(ALSO_NAMED) <= set(presets.names())
+    assert [name for name in presets.names() if name in ALSO_MAKING and presets.load(name).about.makes] == ALSO_MAKING
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -268,6 +306,7 @@ def test_the_picture_shows_parts_positions_what_learns_in_each_stage_and_what_di
         ("lyrics", ("5,346 features of 2,052", "groups visual queries 32 reads 0", "64 positions of 5,120")),
         ("next-gpt", ("24 signals", "77 vectors of 1,024", "audio generator", "a recording", "embeddings added")),
         ("modaverse", ("up to 77 tokens of text", "prompted damo-vilab/text-to-video-ms-1.7b", "a clip")),
+        ("vita", ("up to 256 tokens of text", "voice asset:piper-joe", "a graph in a file", "a recording")),
         ("pandagpt", ("input unit metres", "10 s of sensors", "1 feature of 1,024")),
     ],
 )
@@ -330,6 +369,11 @@ def test_what_cannot_be_had_is_refused_in_a_line(arguments, says, monkeypatch, c
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
+
+
+def test_a_voice_which_is_a_file_is_stood_in_for_by_speech_that_words_make():
+    made = checkpoints.unfetched_generator({"kind": "voice", "path": "asset:piper-joe"})
+    assert (made["kind"], made["of"]["kind"], "path" in made) == ("prompted", "latent-speech", False)
 
 
 def test_a_checkpoint_that_is_not_known_is_named():

@@ -20,6 +20,7 @@ from polymodal.training.loop import Losses, rate, train
 from polymodal.training.stage import Stage, train_recipe
 from polymodal.training.state import write_model
 from polymodal.training.step import Loss
+from tests.outputs import DIFFUSION, with_output
 from tests.training.runs import PROJECTORS, differing, raw_recipe, recipe, rows_of, stage, state_of, train_until, weights
 
 
@@ -201,6 +202,18 @@ def test_parts_begin_from_the_checkpoint_of_the_first_pattern_that_fits(tiny_rec
     folders["inputs.points.*"] = folders["*"]
     with pytest.raises(RecipeError, match="'inputs.points.\\*' fits no part"):
         train(recipe(tiny_recipe(), tmp_path / "d", data, learn, init_from=folders))
+
+
+def test_a_generator_that_is_told_in_words_begins_as_the_one_it_tells(tiny_recipe, data, tmp_path):
+    model = with_output(tiny_recipe, "signals")
+    alone = train(recipe(model, tmp_path / "a", data, stage(steps=1)))
+    model["model"]["outputs"]["image"] = {"span": {"kind": "text"}, "generator": {"kind": "prompted", "of": DIFFUSION}}
+    folders = {"outputs.image.generator": str(tmp_path / "a" / "model")}
+    model["model"]["seed"] = 7
+    told = train(recipe(model, tmp_path / "b", data, stage(steps=1), init_from=folders))
+    of = told.model.designs["image"].made_by().of
+    theirs = alone.model.designs["image"].made_by().state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in of.state_dict().items())
 
 
 def test_a_part_of_another_architecture_is_refused_by_name(tiny_recipe, data, tmp_path):

@@ -34,6 +34,7 @@ from polymodal.corpora import (
     openclipart,
     parts3d,
     replies,
+    requests,
     scenes,
     sentences,
     solids,
@@ -310,6 +311,11 @@ DERIVED = {
         (replies.ASSET,),
         replies.build,
     ),
+    requests.NAME: Derived(
+        "Sentences to say aloud, and questions that are nearly a wish for a picture, with the backbone's own answers",
+        (requests.ASSET,),
+        requests.build,
+    ),
 }
 EVERY: dict[str, Corpus | Derived] = {**CORPORA, **DERIVED}
 _PICTURES = ("emoji", "emoji-3d", "stamps", "photos12")
@@ -318,4 +324,5 @@ _FIRST = (
     *("sentences", "utterances", "spoken-questions", replies.NAME),
 )
 _SENSES = ("heat-maps", "web-pages", "moving-stickers", "solids", "motion", "furniture", "parts3d", "instruments")
-SETS = {"nano": (*_FIRST, *_SENSES), "nano-v1": _FIRST}
+_MAKING = (requests.NAME,)
+SETS = {"nano": (*_FIRST, *_SENSES, *_MAKING), "nano-v1": _FIRST}

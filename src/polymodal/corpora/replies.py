@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -58,30 +58,53 @@ def build(root: Path | None = None, report: Report | None = None) -> Path:
 
     Raises AssetError if the backbone is not fetched.
     """
+    return written(NAME, VERSION, jobs, root, report)
+
+
+def written(
+    name: str,
+    version: int,
+    make: Callable[[Path, Path, Report | None], list[Job]],
+    root: Path | None,
+    report: Report | None,
+) -> Path:
+    """Build a corpus of what the backbone writes. `make`: its jobs, from the backbone's folder and one for drafts."""
     backbone = assets.path(ASSET, root=root)
     digest = hashlib.sha256(json.dumps(sorted(assets.digests(ASSET, root=root).items())).encode()).hexdigest()
-    recipe = Recipe(NAME, VERSION, {ASSET: digest}, SEED)
+    recipe = Recipe(name, version, {ASSET: digest}, SEED)
     home = root or assets.root()
-    drafts = home.absolute() / "staging" / f"{NAME}-{recipe.key[:16]}"
-    folder = building.run(recipe, lambda: jobs(backbone, drafts, report), home, report)
+    drafts = home.absolute() / "staging" / f"{name}-{recipe.key[:16]}"
+    folder = building.run(recipe, lambda: make(backbone, drafts, report), home, report)
     shutil.rmtree(drafts, ignore_errors=True)
     return folder
 
 
 def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job]:
     """One job per prompt that got an answer. `drafts`: the folder of what is written already."""
+    plan = [
+        (reply_prompts.train(), "train", REPLY),
+        (reply_prompts.test(), "test", REPLY),
+        (reply_prompts.writing(), "train", PASSAGE),
+        (reply_prompts.PASSAGES, "test", FIXED),
+    ]
+    answers = answered(backbone, drafts, plan, report)
+    found = [_job(number, split, prompt, text, manner) for number, (prompt, text, split, manner) in enumerate(answers)]
+    if not found:
+        raise DataError("corpus replies: the backbone answered no prompt with a whole sentence")
+    return found
+
+
+def answered(
+    backbone: Path, drafts: Path, plan: Sequence[tuple[Sequence[str], str, Manner]], report: Report | None = None
+) -> Iterator[tuple[str, str, str, Manner]]:
+    """(prompt, answer, split, manner) of each prompt of a plan (prompts, split, manner) that got one. A batch that was
+    written into `drafts` before is read from there."""
     batches = [
         (prompts[start : start + _BATCH], split, manner)
-        for prompts, split, manner in (
-            (reply_prompts.train(), "train", REPLY),
-            (reply_prompts.test(), "test", REPLY),
-            (reply_prompts.writing(), "train", PASSAGE),
-            (reply_prompts.PASSAGES, "test", FIXED),
-        )
+        for prompts, split, manner in plan
         for start in range(0, len(prompts), _BATCH)
     ]
     writer = _Writer(backbone)
-    found: list[Job] = []
     done, total = 0, sum(len(prompts) for prompts, _, _ in batches)
     for prompts, split, manner in batches:
         draft = drafts / f"{done:04d}.json"
@@ -89,13 +112,10 @@ def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job
             building.write(draft, json.dumps(writer(prompts, manner)).encode())
         for prompt, answer in zip(prompts, json.loads(draft.read_text("utf-8")), strict=True):
             if answer := whole(answer):
-                found.append(_job(len(found), split, prompt, answer, manner))
+                yield prompt, answer, split, manner
         done += len(prompts)
         if report is not None:
             report(done, total)
-    if not found:
-        raise DataError("corpus replies: the backbone answered no prompt with a whole sentence")
-    return found
 
 
 def whole(text: str) -> str:

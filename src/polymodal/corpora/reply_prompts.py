@@ -107,24 +107,31 @@ _SEED = 31
 def train() -> list[str]:
     """About 400 different prompts."""
     rng = random.Random(f"{_SEED}/train")
-    return _unique([*_listed(EVERYDAY), *_about(SLOTS, "train", 24, rng), *_numbers(range(1, 10), 12, rng)])
+    return _unique([*listed(EVERYDAY), *_about(SLOTS, "train", 24, rng), *_numbers(range(1, 10), 12, rng)])
 
 
 def writing() -> list[str]:
     """About 200 different prompts for longer texts."""
     rng = random.Random(f"{_SEED}/writing")
-    return _unique([*_listed(ESSAYS), *_about(SLOTS, "train", 20, rng, WRITING)])
+    return _unique([*listed(ESSAYS), *_about(SLOTS, "train", 20, rng, WRITING)])
 
 
 def test() -> list[str]:
     """About 60 different prompts, none of them one of `train`."""
     rng = random.Random(f"{_SEED}/test")
-    held = [*_listed(HELD_OUT), *_about(UNSEEN, "test", 3, rng), *_numbers(range(1, 10), 6, rng)]
+    held = [*listed(HELD_OUT), *_about(UNSEEN, "test", 3, rng), *_numbers(range(1, 10), 6, rng)]
     return [prompt for prompt in _unique(held) if prompt not in train()]
 
 
-def _listed(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
+    """Prompts of a text in which bars stand between them."""
     return [" ".join(prompt.split()) for prompt in text.split("|")]
+
+
+def about(split: str, times: int, seed: str, forms: tuple[str, ...]) -> list[str]:
+    """Prompts of each form about `times` things, drawn by a `seed`; of the test, about things that no training names."""
+    rng = random.Random(f"{_SEED}/{seed}/{split}")
+    return _unique(_about(SLOTS if split == "train" else UNSEEN, split, times, rng, forms))
 
 
 def _about(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from polymodal import media
 from polymodal.content import Part, text, user
 from polymodal.errors import PolymodalError
 from polymodal.model.filling import Content, fill
@@ -23,7 +24,7 @@ from polymodal.model.generation import Generation, Sampling, generate
 from polymodal.model.outputs import OutputDesign
 from polymodal.model.row import Row, croppable, keeps
 from polymodal.model.sequence import Example, Made, MediaItem, Span
-from polymodal.model.spans import made_key
+from polymodal.model.spans import latest, made_key
 
 if TYPE_CHECKING:
     from polymodal.model.composition import Composition
@@ -155,7 +156,9 @@ def _span(
         content = fill(design, row, _free(composition, grammar.body), random)
         cache = row.cache
         _extend(reply, [grammar.opener, *content.ids, grammar.closer], processor.seq2seq)
-    part = _made(composition, name, content, random, on_step)
+    shown = (part for message in reply.example.messages for part in message.parts)
+    source = latest([*shown, *reply.parts], design.modality) if design.edits else None
+    part = _made(composition, name, content, random, on_step, source)
     reply.parts.append(part)
     held = content.held if content.held is not None else content.given
     if grammar.body.kind not in ("signals", "text") and held is not None:
@@ -176,7 +179,7 @@ def _words(
 ) -> tuple[Content, Any]:
     """A text between opener and closer, written as all text is; what closes it is said or, after `most`, given."""
     model, processor, grammar = composition.model, composition.processor, design.grammar
-    _extend(reply, [grammar.opener], processor.seq2seq)
+    _extend(reply, [grammar.opener, *grammar.cue], processor.seq2seq)
     out = generate(
         model,
         [reply.example],
@@ -194,7 +197,14 @@ def _words(
     return Content(out.ids[0]), usable
 
 
-def _made(composition: Composition, name: str, content: Content, random: torch.Generator, on_step: Progress | None) -> Part:
+def _made(
+    composition: Composition,
+    name: str,
+    content: Content,
+    random: torch.Generator,
+    on_step: Progress | None,
+    source: Part | None,
+) -> Part:
     """The part that a span becomes. What a user can mend does not end the answer: the part says what failed."""
     design = composition.model.designs[name]
     caption = None
@@ -204,7 +214,8 @@ def _made(composition: Composition, name: str, content: Content, random: torch.G
         given = [caption]
     told = None if on_step is None else lambda done, of: on_step(name, done, of)
     try:
-        (medium,) = design.made_by().make(given, random, told)
+        changed = None if source is None else design.prepare(media.load(source))
+        medium = design.make(given, random, told, changed)
     except PolymodalError as error:
         return Part(design.modality, caption=caption, output=name, failed=str(error))
     return Part(design.modality, media=medium, caption=caption, output=name)

@@ -48,12 +48,14 @@ _CONTENT = re.compile(f"({_GUARD}?)({_OPEN}\\d+{_CLOSE}(?:{_OPEN}\\d+{_CLOSE})*)
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of the rendered conversation: text of the template, text of a part, or a media part."""
+    """A stretch of the rendered conversation: text of the template, text of a part, or a media part. `source`: the last
+    medium of its kind before one that is made."""
 
     text: str = ""
     part: Part | None = None  # the part it came from; None for the template's own text
     supervised: bool = False
     made: bool = False  # media that the assistant makes, or that a document says is made
+    source: Part | None = None
 
 
 class ChatFormat:

@@ -13,7 +13,8 @@ Bodies:
 * `codes`: n ids of a codec, said one after another (AnyGPT, Emu3, Unified-IO 2).
 * `masked`: n ids of a codec, uncovered a few at a time, each seeing all others (Show-o).
 * `latents`: n vectors that a flow carries from noise to latents, each seeing all others (Transfusion).
-* `text`: words for a tool that reads, as many as are wanted until the closer.
+* `text`: words for a tool that reads, as many as are wanted until the closer. Behind the opener there may stand a *cue*:
+  learned ids that are given, and tell the backbone what to write (prompt tuning, arXiv 2104.08691).
 """
 
 from __future__ import annotations
@@ -62,10 +63,11 @@ class Latents(Strict):
 
 
 class Text(Strict):
-    """`most`: tokens, after which it is closed."""
+    """`most`: tokens, after which it is closed. `cue`: how many learned ids stand in front of them."""
 
     kind: Literal["text"]
     most: Positive = 128
+    cue: int = Field(0, ge=0)
 
 
 Body = Annotated[Signals | Codes | Masked | Latents | Text, Field(discriminator="kind")]
@@ -74,7 +76,7 @@ TAKES = {"signals": "condition", "codes": "codes", "masked": "codes", "latents":
 
 @dataclass(frozen=True)
 class Grammar:
-    """`first`: the output's first id. `length`: ids of the body; 0 of text. `vocabulary`: of its codec."""
+    """`first`: the output's first id. `length`: ids of the body; of text, of its cue. `vocabulary`: of its codec."""
 
     body: Any
     first: int
@@ -91,7 +93,7 @@ class Grammar:
 
     @property
     def start(self) -> int:
-        """The first id of the body: code or signal 0, or what stands for a latent."""
+        """The first id of the body: code or signal 0, that of the cue, or what stands for a latent."""
         return self.first + 2
 
     @property
@@ -103,8 +105,8 @@ class Grammar:
     def size(self) -> int:
         """How many ids the output owns."""
         kind = self.body.kind
-        own = {"signals": self.length, "codes": self.vocabulary, "masked": self.vocabulary + 1, "latents": 1, "text": 0}
-        return 2 + own[kind]
+        own = {"signals": self.length, "codes": self.vocabulary, "masked": self.vocabulary + 1, "latents": 1}
+        return 2 + own.get(kind, self.length)
 
     @property
     def own(self) -> range:
@@ -120,12 +122,17 @@ class Grammar:
         """Whether the ids of the body are said, and so learned with the text (and its closer: behind n ids it is given)."""
         return self.body.kind in ("codes", "text") or (self.body.kind == "signals" and self.body.said)
 
+    @property
+    def cue(self) -> range:
+        """What is given in front of a text."""
+        return range(self.start, self.start + self.length) if self.body.kind == "text" else range(0)
+
     def ids(self, content: Sequence[int] | None = None) -> list[int]:
         """The ids of a whole span. `content`: codes from 0, or the ids of the text; absent, codes stand as the first one
         until they are known, and so does what is no id."""
         kind = self.body.kind
         if kind == "text":
-            return [self.opener, *(content or ()), self.closer]
+            return [self.opener, *self.cue, *(content or ()), self.closer]
         if kind == "signals":
             body = [self.start + i for i in range(self.length)]
         elif content is not None and kind != "latents":
@@ -136,17 +143,17 @@ class Grammar:
 
     def supervised(self, length: int) -> list[bool]:
         """Which ids of a whole span of `length` are learned with the text."""
-        body = length - 2
-        return [True, *[self.learned] * body, self.body.kind == "text"]
+        cue = len(self.cue)
+        return [True, *[False] * cue, *[self.learned] * (length - 2 - cue), self.body.kind == "text"]
 
     def allows(self, said: Sequence[int]) -> range | tuple[int, ...] | None:
         """What may follow `said`, the ids of an unfinished span behind its opener; None: text or the closer."""
         kind, done = self.body.kind, len(said)
-        if kind == "text":
-            return None if done < self.body.most else (self.closer,)
-        if done == self.length:
+        if kind == "text" and done >= self.length:
+            return None if done < self.length + self.body.most else (self.closer,)
+        if kind != "text" and done == self.length:
             return (self.closer,)
-        if kind == "signals":
+        if kind in ("signals", "text"):
             return (self.start + done,)
         if kind == "latents":
             return (self.start,)

@@ -11,7 +11,7 @@ is filled for training; how it is filled when the model speaks is in `model.fill
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from polymodal.errors import AssetError, DataError, RecipeError
 from polymodal.model.config import OutputRecipe
-from polymodal.model.grammar import TAKES, Codes, Grammar, Latents, Masked, Signals
+from polymodal.model.grammar import TAKES, Codes, Grammar, Latents, Masked, Signals, Text
 from polymodal.model.sequence import Made
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import build
 from polymodal.parts.generators import GENERATORS
-from polymodal.parts.output import Generator, OutputProjector
+from polymodal.parts.output import Editor, Generator, OutputProjector
 from polymodal.parts.output_projectors import OUTPUT_PROJECTORS
 from polymodal.parts.output_projectors.flow import FlowProjector
 from polymodal.parts.own_tokens import OwnTokens
@@ -75,6 +75,25 @@ class OutputDesign(nn.Module):
         if self.generator is None:
             raise AssetError(self.missing)
         return self.generator
+
+    @property
+    def edits(self) -> bool:
+        """Whether what it makes is made from the last medium of its kind before it."""
+        return isinstance(self.generator, Editor) and self.generator.edits
+
+    def make(
+        self,
+        given: Any,
+        random: torch.Generator,
+        on_step: Callable[[int, int], None] | None = None,
+        source: Tensor | None = None,
+    ) -> Any:
+        """The medium of one span. `source`: as `prepare` has it, what an output that `edits` makes it from. Raises
+        `AssetError` if the generator is missing."""
+        generator = self.made_by()
+        if isinstance(generator, Editor) and generator.edits:
+            return generator.make(given, random, on_step, [source])[0]
+        return generator.make(given, random, on_step)[0]
 
     def condition(self, states: Tensor) -> Tensor:
         """[S, n, D] -> [S, Q, Dg]."""
@@ -172,7 +191,9 @@ def _build(role: str, recipe: OutputRecipe, backbone: Backbone, first: int, leni
         _check_layer(role, recipe.tap.layer, backbone)
     if isinstance(body, Signals):
         grammar = Grammar(body, first, body.tokens)
-    elif generator is None or generator.takes == "text":
+    elif isinstance(body, Text):
+        grammar = Grammar(body, first, body.cue)
+    elif generator is None:
         grammar = Grammar(body, first)
     else:
         grammar = Grammar(body, first, generator.positions, generator.vocabulary)

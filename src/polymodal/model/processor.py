@@ -21,7 +21,7 @@ from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.chat_format import ChatFormat, Piece
 from polymodal.model.preview import coloured
 from polymodal.model.sequence import Example, Made, MediaItem, Span, require_supervised
-from polymodal.model.spans import Maker, Spans
+from polymodal.model.spans import Maker, Spans, preceded
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -107,7 +107,8 @@ class Processor:
         for run in _runs(pieces):
             part = run[0].part
             if part is not None and run[0].made:
-                rendered = self.spans.render(part, run[0].supervised and not generate, len(ids), prepared)
+                learn = run[0].supervised and not generate
+                rendered = self.spans.render(part, learn, len(ids), prepared, run[0].source)
                 ids += rendered.ids
                 supervised += rendered.learned
                 made += rendered.made
@@ -185,7 +186,7 @@ class Processor:
         made: list[Made] = []
         for run in _runs(pieces):
             if run[0].made and run[0].part is not None:
-                rendered = self.spans.render(run[0].part, True, len(ids), prepared)
+                rendered = self.spans.render(run[0].part, True, len(ids), prepared, run[0].source)
                 ids += rendered.ids
                 learned += rendered.learned
                 made += rendered.made
@@ -216,17 +217,18 @@ class Processor:
     def _with_markers(self, pieces: list[Piece]) -> list[Piece]:
         """Media pieces between the texts their modality is announced with (LLaVA: a newline after the picture)."""
         out: list[Piece] = []
-        for piece in pieces:
-            name = self.spans.maker(piece.part) if piece.part and piece.made else None
-            if name is not None:
+        for piece in preceded(pieces):
+            part = piece.part
+            name = self.spans.maker(part) if part and piece.made else None
+            if part and name is not None:
                 shown = replace(piece, supervised=False, made=False)  # what was made, as the model sees it
-                seen = self.spans.makers[name].seen and piece.part is not None and piece.part.media is not None
+                seen = self.spans.makers[name].seen and part.media is not None
                 out += [piece, shown] if seen else [piece]
                 continue
-            port = self.ports.get(piece.part.type) if piece.part else None
+            port = self.ports.get(part.type) if part else None
             # Media that no input takes are read as an output would have made them (AnyGPT, Emu3, Show-o).
-            told = port is None and piece.part is not None and piece.part.type != "text" and not self.seq2seq
-            given = replace(piece, made=told and piece.part is not None and self.spans.reads(piece.part))
+            told = port is None and part is not None and part.type != "text" and not self.seq2seq
+            given = replace(piece, made=told and part is not None and self.spans.reads(part))
             out += [Piece(port.before), given, Piece(port.after)] if port else [given]
         return [piece for piece in out if piece.text or piece.part]
 

@@ -57,8 +57,9 @@ class Span:
 @dataclass(frozen=True)
 class Made:
     """Positions [start, start + length) hold the body of a span of the output called `output`: of an example, or of row
-    `row` of a batch, where it is of example `owner`. `target`: what it should make, where it is learned; `content`: what it
-    holds where that is known, codes [N] or latents [N, Dg]. `blocks`: its positions see one another in both directions."""
+    `row` of a batch, where it is of example `owner`. `target`: what it should make, where it is learned; `content`: codes
+    [N] or latents [N, Dg] that it is known to hold. `key`, `source`: fingerprints of what it makes, and makes it from;
+    `blocks`: its positions see one another in both directions."""
 
     start: int
     length: int
@@ -69,6 +70,7 @@ class Made:
     blocks: bool = False
     row: int = 0
     owner: int = 0
+    source: str = ""
 
 
 @dataclass
@@ -241,13 +243,11 @@ def tapped(states: Tensor, table: Tensor, made: Made, tap: Tap, lag: int) -> Ten
 
 def blocks(batch: Batch) -> Tensor | None:
     """[B, T]: the number of the span whose positions see one another, -1 elsewhere; None if there is no such span."""
-    spans = [span for span in batch.made if span.blocks]
-    if not spans:
-        return None
     out = torch.full_like(batch.ids, -1)
+    spans = [span for span in batch.made if span.blocks]
     for number, span in enumerate(spans):
         out[span.row, span.start : span.start + span.length] = number
-    return out
+    return out if spans else None
 
 
 def standing(batch: Batch, modality: str) -> Tensor:

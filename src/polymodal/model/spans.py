@@ -6,7 +6,8 @@ that is still known, or encoded again from the medium.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from polymodal import media
 from polymodal.content import Part
 from polymodal.errors import ContentError, nearest
+from polymodal.model.chat_format import Piece
 from polymodal.model.grammar import Grammar
 from polymodal.model.sequence import Made, MediaItem
 from polymodal.parts.output import Target
@@ -28,6 +30,9 @@ class Maker(Protocol):
     grammar: Grammar
     seen: bool
 
+    @property
+    def edits(self) -> bool: ...
+
     def prepare(self, media: Any) -> Tensor: ...
 
     def encode(self, prepared: Tensor) -> Tensor: ...
@@ -36,6 +41,19 @@ class Maker(Protocol):
 def made_key(part: Part) -> str:
     """What is known of a part that was made is kept by this: the same medium may also be shown to the model."""
     return f"made:{media.fingerprint(part)}"
+
+
+def latest(parts: Iterable[Part], modality: str) -> Part | None:
+    """What an output of this modality that stands behind `parts` changes: the last medium among them."""
+    return next((part for part in reversed([*parts]) if part.type == modality and part.media is not None), None)
+
+
+def preceded(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Pieces that are made, each with what it may be made from."""
+    passed: list[Part] = []
+    for piece in pieces:
+        yield replace(piece, source=latest(passed, piece.part.type)) if piece.part and piece.made else piece
+        passed += [piece.part] if piece.part else []
 
 
 class Rendered(NamedTuple):
@@ -70,9 +88,16 @@ class Spans:
         name = self.maker(part)
         return name is not None and self.makers[name].grammar.body.kind in READ
 
-    def render(self, part: Part, learn: bool, at: int, prepared: MutableMapping[str, MediaItem] | None) -> Rendered:
-        """The span of a part that begins at position `at`. `prepared`: what was made, by fingerprint. Raises `ContentError`
-        where a part does not hold what its output needs."""
+    def render(
+        self,
+        part: Part,
+        learn: bool,
+        at: int,
+        prepared: MutableMapping[str, MediaItem] | None,
+        source: Part | None = None,
+    ) -> Rendered:
+        """The span of a part that begins at position `at`. `prepared`: what was made, by fingerprint. `source`: what it was
+        made from, if its output changes media. Raises `ContentError` where a part does not hold what its output needs."""
         name = self.maker(part)
         if name is None:
             raise ContentError(f"this model makes no {part.type}; it makes {', '.join(sorted(self.makers)) or 'only text'}")
@@ -85,14 +110,16 @@ class Spans:
             ids = grammar.ids(self.words(part.caption))
             return Rendered(ids, [learn and on for on in grammar.supervised(len(ids))], [])
         if learn:
-            target = Target(part.caption, None if part.media is None else maker.prepare(media.load(part)))
+            source = source if maker.edits else None
+            target = Target(part.caption, _prepared(part, maker), _prepared(source, maker))
         elif grammar.body.kind != "signals":
             known = prepared.get(key) if prepared is not None else None
             content = self._held(part, maker, known)
             if prepared is not None and known is None:
                 prepared[key] = MediaItem(maker.modality, key, grammar.length, encoded=content)
         ids = grammar.ids(content.tolist() if content is not None and content.ndim == 1 else None)
-        span = Made(at + 1, grammar.length, name, target, content, key, grammar.blocks)
+        made_from = made_key(source) if learn and source is not None else ""
+        span = Made(at + 1, grammar.length, name, target, content, key, grammar.blocks, source=made_from)
         return Rendered(ids, [learn and on for on in grammar.supervised(len(ids))], [span])
 
     def _held(self, part: Part, maker: Maker, known: MediaItem | None) -> Tensor:
@@ -102,3 +129,7 @@ class Spans:
         if part.media is None:
             raise ContentError(f"{part.type} that was made without its medium cannot be read again")
         return maker.encode(maker.prepare(media.load(part))[None])[0]
+
+
+def _prepared(part: Part | None, maker: Maker) -> Tensor | None:
+    return None if part is None or part.media is None else maker.prepare(media.load(part))

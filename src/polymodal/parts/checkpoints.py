@@ -16,6 +16,8 @@ SEVERAL = "channel-concat", "sequence-append"  # kinds of encoders whose `of` ar
 
 
 _AROUND = "prompted", "frames"  # kinds of generators whose `of` is another, with its `path` beside it
+# A voice is a graph in a file, which no config describes: speech that is as large as its decoder stands for it.
+_SPEECH = {"kind": "latent-speech", "config": {}, "conditions": {"positions": 128, "config": {"model_type": "bert"}}}
 
 
 @cache
@@ -43,7 +45,9 @@ def unfetched(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def unfetched_generator(recipe: dict[str, Any]) -> dict[str, Any]:
     """The same of a generator, and of the encoder that it is aligned to. Of a pipeline of diffusers the `config` is that of
-    its components, and `conditions` that of its text encoder."""
+    its components, and `conditions` that of its text encoder; a `voice` becomes words that speech is made of."""
+    if recipe["kind"] == "voice":
+        return {"kind": "prompted", "of": dict(_SPEECH)}
     if recipe["kind"] in _AROUND:
         inner = {**recipe["of"], **({"path": recipe["path"]} if "path" in recipe else {})}
         return {**{k: v for k, v in recipe.items() if k != "path"}, "of": unfetched_generator(inner)}

@@ -22,10 +22,12 @@ Takes = Literal["condition", "codes", "latents", "text"]
 @dataclass(frozen=True)
 class Target:
     """What a span of a training sample should make. `caption`: what it shows, in words; `prepared`: the medium as the
-    generator has it (`Generator.prepare`), None where a stage learns from captions alone."""
+    generator has it (`Generator.prepare`), None where a stage learns from captions alone. `source`: likewise, the medium
+    that an `Editor` makes it from."""
 
     caption: str | None = None
     prepared: Tensor | None = None
+    source: Tensor | None = None
 
 
 class OutputProjector(nn.Module):
@@ -87,3 +89,27 @@ class Generator(nn.Module):
         """S conditions, codes, latents or texts -> S media, as a `Part` takes them: pictures `PIL.Image`, recordings
         `(float32 samples, rate)`, clips `(list of PIL.Image, frames per second)`. All noise comes from `random` (on the
         CPU), so that a seed gives the same bytes. `on_step(done, of)` is told of its progress."""
+
+
+Sources = Sequence[Tensor | None]  # of S media, what each is made from, as `prepare` or `reduced` has it; None: nothing
+
+
+class Editor(Generator):
+    """A generator that may be given a medium of its own modality to change. `edits`: whether this one is; otherwise it is
+    called as any other."""
+
+    edits = False
+
+    def loss(self, targets: Tensor, condition: Tensor, source: Sources | None = None) -> Tensor:
+        """As `Generator.loss`; `source`: what the targets are made from."""
+        raise NotImplementedError(f"{type(self).__name__} is not trained by conditions")
+
+    @abstractmethod
+    def make(
+        self,
+        given: Tensor | Sequence[str],
+        random: torch.Generator,
+        on_step: Callable[[int, int], None] | None = None,
+        source: Sources | None = None,
+    ) -> list[Any]:
+        """As `Generator.make`; `source`: what the media are made from. Absent, it is nothing for all."""

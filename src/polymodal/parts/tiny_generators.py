@@ -33,12 +33,19 @@ _TOLD = {  # as AudioLDM's, which is told its condition as a class
     "projection_class_embeddings_input_dim": WIDTH,
     "class_embeddings_concat": True,
 }
+_PAIR = {"intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 384}
+_BOTH = [{**_PAIR, "hidden_size": 4}, {**_PAIR, "hidden_size": 8, "projection_dim": 8}]  # WIDTH side by side
+_SUMMED = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4, "projection_class_embeddings_input_dim": 32}
+_KEPT = ("guidance", "drop", "min_snr", "source", "source_guidance")  # of a recipe
+_HEARD = {k: v for k, v in _TOLD.items() if "class" not in k}  # as AudioLDM 2's, which looks at two conditions
+_HEARD |= {"_class_name": "AudioLDM2UNet2DConditionModel", "cross_attention_dim": [[None, WIDTH, 10]] * 2}
 _TWO = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
 VAE = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 16}
 VQ = {**_TWO, "block_out_channels": [8, 8], "norm_num_groups": 4, "latent_channels": 4, "num_vq_embeddings": 16}
 VOCODER = {"sampling_rate": 16000, "model_in_dim": 8, "upsample_rates": [4, 4], "upsample_kernel_sizes": [8, 8]}
 VOCODER |= {"upsample_initial_channel": 8, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
 VOCODER |= {"normalize_before": False}
+SPEECH = {"latent_width": 6, "channels": 8, "upsample": [[4, 8], [2, 4]], "residual": [[3, [1, 2]]], "sample_rate": 8000}
 ENCODEC = {
     **{"model_type": "encodec", "sampling_rate": 8000, "target_bandwidths": [1.6, 16.0], "upsampling_ratios": [5, 4]},
     **{"num_filters": 4, "hidden_size": 8, "codebook_size": 16, "num_lstm_layers": 1},
@@ -96,12 +103,17 @@ def _diffusion(recipe: dict[str, Any], unet: dict[str, Any] = _UNET, channels: i
     said = recipe["config"]
     latents = 4 if "vae" in said else channels
     told = {} if "cross_attention_dim" in unet else {"cross_attention_dim": WIDTH}
-    config = {"unet": {**unet, "in_channels": latents, "out_channels": latents, **told}, "scheduler": said["scheduler"]}
+    taken = 2 * latents if recipe.get("source") else latents
+    config = {"unet": {**unet, "in_channels": taken, "out_channels": latents, **told}, "scheduler": said["scheduler"]}
     if "vae" in said:
         config["vae"] = {**VAE, "in_channels": channels, "out_channels": channels}
     own = {key: value for key, value in recipe.get("conditions", {}).items() if key in ("positions", "pooled")}
-    kept: dict[str, Any] = {key: recipe[key] for key in ("guidance", "drop", "min_snr") if key in recipe}
-    return {"config": config, "conditions": {**own, "config": BERT}, "steps": 2, **kept}
+    kept: dict[str, Any] = {key: recipe[key] for key in _KEPT if key in recipe}
+    texts: dict[str, Any] = {"config": BERT}
+    if said["unet"].get("addition_embed_type") == "text_time":  # Stable Diffusion XL
+        config["unet"] |= _SUMMED
+        texts = {"kind": "paired-texts", "config": _BOTH}
+    return {"config": config, "conditions": {**own, **texts}, "steps": 2, **kept}
 
 
 def _video(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -109,8 +121,12 @@ def _video(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _audio(recipe: dict[str, Any]) -> dict[str, Any]:
-    classed = recipe["config"]["unet"].get("class_embed_type") is not None
-    small = _diffusion(recipe, _TOLD if classed else _UNET, channels=1)
+    said = recipe["config"]["unet"]
+    twice = said.get("_class_name") == _HEARD["_class_name"]
+    unet = _HEARD if twice else _TOLD if said.get("class_embed_type") is not None else _UNET
+    small = _diffusion(recipe, unet, channels=1)
+    if twice:
+        small["conditions"] = {k: v for k, v in recipe["conditions"].items() if k != "path"}
     small["config"]["vocoder"] = VOCODER
     return {**small, "seconds": 0.03, "n_fft": 64, "high": 4000.0}
 
@@ -140,6 +156,11 @@ def _encodec(recipe: dict[str, Any]) -> dict[str, Any]:
     return {"config": ENCODEC, "seconds": 0.02, "books": books, "cut": True}
 
 
+def _speech(recipe: dict[str, Any]) -> dict[str, Any]:
+    conditions = {"positions": recipe["conditions"]["positions"], "config": BERT}
+    return {"config": SPEECH, "conditions": conditions, "network": {"width": 16, "layers": 2}, "frames": 20, "steps": 2}
+
+
 _SMALL: dict[str, Any] = {
     "diffusion": _diffusion,
     "video-diffusion": _video,
@@ -150,4 +171,5 @@ _SMALL: dict[str, Any] = {
     "autoencoder": lambda recipe: {"size": 8, "config": VAE, "patch": recipe.get("patch", 1)},
     "patches": lambda recipe: {"size": 8, "patch": 4},
     "encodec": _encodec,
+    "latent-speech": _speech,
 }

@@ -162,7 +162,8 @@ def _number(paper: str) -> str:
 
 
 _INTRODUCTION = """\
-The understanding and the generating systems of Table 1 of a survey of multimodal LLMs (arXiv 2401.13601), and others that
-are often named, as [recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets
-list --json` says the same to a program, and a test composes every one that has a recipe, trains it for a step in each
-stage, asks it, and has it make a medium of each of its outputs."""
+The understanding and the generating systems of Table 1 of a survey of multimodal LLMs (arXiv 2401.13601), every other
+system of that survey and of a second one (arXiv 2402.12451) that makes media, and others that are often named, as
+[recipes](guide/presets.md). `polymodal presets list --markdown` writes this page, `polymodal presets list --json` says the
+same to a program, and a test composes every one that has a recipe, trains it for a step in each stage, asks it, and has it
+make a medium of each of its outputs."""

@@ -98,6 +98,8 @@ def _add(grid: Table, title: str, part: str, recipe: dict[str, Any], body: Anato
     reads = title != "backbone" and "tokenizer" in projector
     if reads or (title == "backbone" and "config" in recipe and "vocab_size" not in config):
         size += " and its vocabulary"  # as large as its tokenizer, which is not fetched
+    if recipe.get("kind") == "voice":
+        size = "a graph in a file"  # what was counted only stands for it
     first = "  ".join(filter(None, [recipe.get("kind"), recipe.get("path") or config.get("model_type")]))
     inside = Text("\n").join([Text(first, "bold"), Text(", ".join([*options, size]))])
     frame = Panel(inside, title=title, title_align="left", box=box.ROUNDED, width=_BOX, padding=(0, 1))

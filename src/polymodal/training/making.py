@@ -25,7 +25,7 @@ from polymodal.errors import DataError, RecipeError
 from polymodal.model.grammar import Latents, Masked
 from polymodal.model.outputs import OutputDesign
 from polymodal.model.sequence import Batch, Made
-from polymodal.parts.output import Generator, Target
+from polymodal.parts.output import Editor, Generator, Target
 
 if TYPE_CHECKING:
     from polymodal.training.step import Step
@@ -64,7 +64,7 @@ def contrast(step: Step) -> tuple[Tensor, Tensor]:
 def diffusion(step: Step) -> tuple[Tensor, Tensor]:
     def each(design: OutputDesign, made: list[Made], spans: list[int]) -> Tensor:
         states = torch.stack([step.out.states[i] for i in spans])
-        return design.made_by().loss(_reduced(step, design, made), design.condition(states))
+        return _loss(step, design, made, design.condition(states))
 
     return _summed(step, each)
 
@@ -104,8 +104,7 @@ def flow(step: Step) -> tuple[Tensor, Tensor]:
 
 def generate(step: Step) -> tuple[Tensor, Tensor]:
     def each(design: OutputDesign, made: list[Made], spans: list[int]) -> Tensor:
-        generator = design.made_by()
-        return generator.loss(_reduced(step, design, made), _own(generator, made))
+        return _loss(step, design, made, _own(design.made_by(), made))
 
     return _summed(step, each)
 
@@ -165,19 +164,28 @@ def _own(generator: Generator, made: list[Made]) -> Tensor:
         return generator.condition([made.target or Target() for made in made]).detach()
 
 
-def _reduced(step: Step, design: OutputDesign, made: list[Made]) -> Tensor:
-    """The media of spans as the generator's loss takes them; what does not change is made once for each medium."""
+def _loss(step: Step, design: OutputDesign, made: list[Made], given: Tensor) -> Tensor:
+    """[S]: the generator's own, so conditioned, and of what its media are made from if it changes media."""
     generator, device = design.made_by(), design.tokens.embedding.device
-    media = _prepared(made, device)
-    for span, target in zip(made, media, strict=True):
-        if span.key not in step.reduced:
-            found = generator.reduced(target)
-            if found is None:
-                return media
-            if len(step.reduced) >= KEPT:
-                del step.reduced[next(iter(step.reduced))]
-            step.reduced[span.key] = found.cpu()
-    return torch.stack([step.reduced[span.key] for span in made]).to(device)
+    media = zip((span.key for span in made), _prepared(made, device), strict=True)
+    targets = torch.stack([_reduced(step, generator, *medium) for medium in media])
+    if not isinstance(generator, Editor) or not generator.edits:
+        return generator.loss(targets, given)
+    sources = [(span.source, span.target.source if span.target else None) for span in made]
+    changed = [None if it is None else _reduced(step, generator, key, it.to(device)) for key, it in sources]
+    return generator.loss(targets, given, changed)
+
+
+def _reduced(step: Step, generator: Generator, key: str, prepared: Tensor) -> Tensor:
+    """A medium as the generator's loss takes it; what does not change is made once for each."""
+    if key not in step.reduced:
+        found = generator.reduced(prepared)
+        if found is None:
+            return prepared
+        if len(step.reduced) >= KEPT:
+            del step.reduced[next(iter(step.reduced))]
+        step.reduced[key] = found.cpu()
+    return step.reduced[key].to(prepared.device)
 
 
 def _prepared(made: list[Made], device: torch.device) -> Tensor:

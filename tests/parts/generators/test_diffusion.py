@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from PIL import Image
 from polymodal.errors import DataError, MediaError, RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators import GENERATORS
+from polymodal.parts.generators.denoising import SHORT, _attention
 from polymodal.parts.generators.diffusion import ImageDiffusion
 from polymodal.parts.output import Target
 
@@ -125,6 +128,26 @@ def test_conditions_are_dropped_in_training_mode_only():
     assert not torch.equal(losses(0.0), losses(1.0))
     made.train()
     assert torch.equal(losses(0.0), losses(1.0))
+
+
+def test_a_clean_network_that_says_the_latents_has_no_error(monkeypatch):
+    plain, clean = generator("mmdit"), generator("mmdit", clean=True)
+    media = pictures(clean)
+    truth = clean._latents(media)
+    for made in (plain, clean):
+        monkeypatch.setattr(made.network, "forward", lambda *_, **__: (truth,))
+    torch.manual_seed(3)
+    assert clean.loss(media, torch.zeros(3, 5, 12)).max() < 1e-6
+    assert plain.loss(media, torch.zeros(3, 5, 12)).min() > 0.1
+    condition, random = torch.zeros(3, 5, 12), torch.Generator().manual_seed(0)
+    torch.testing.assert_close(clean.denoised(condition, clean.shape, random), truth, atol=0.05, rtol=0)
+
+
+def test_few_tokens_are_what_counts_for_attention_not_pixels():
+    """Its network cuts 2 x 2 of them into one token."""
+    network, short = generator("mmdit").network, math.isqrt(SHORT)
+    assert type(_attention(torch.zeros(1, 2, 2 * short, 2 * short), network)) is not nullcontext
+    assert type(_attention(torch.zeros(1, 2, 4 * short, 2 * short), network)) is nullcontext
 
 
 @pytest.mark.parametrize("name", ["epsilon", "velocity"])

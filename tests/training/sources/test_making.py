@@ -49,6 +49,17 @@ def test_without_a_caption_it_is_shown_and_media_is_no_field_of_an_answer():
         validated([{"ask": "a", "answer": "{media}", "caption": "{colour}"}], {"caption"}, "data")
 
 
+def test_a_text_can_be_what_is_spoken():
+    wording = {"ask": "Say: {caption}", "answer": "{media}", "caption": "{caption}", "makes": "audio", "output": "speech"}
+    (template,) = validated([wording], None, "data")
+    said = template.messages(FIELDS, [])
+    assert said == [user("Say: red heart"), assistant(Part("audio", caption="red heart", output="speech"))]
+    with pytest.raises(RecipeError, match="'makes' wants a caption"):
+        validated([{"ask": "a", "answer": "b", "makes": "audio"}], None, "data")
+    with pytest.raises(RecipeError, match="'makes' is one of image"):
+        validated([wording | {"makes": "speech"}], None, "data")
+
+
 def test_any_source_with_wordings_makes_what_it_has(tmp_path):
     picture(1).save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("a cat")

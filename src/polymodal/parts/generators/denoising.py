@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from polymodal.errors import DataError, RecipeError
+from polymodal.parts.generators import generated_texts, paired_texts
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.output import Generator, Target
 
-SHORT = 256  # latents, over which attention by plain products is faster in training on a CPU
+SHORT = 256  # tokens, over which attention by plain products is faster in training on a CPU
 GAMMA = 5.0  # of min-SNR weighting, as arXiv 2303.09556 has it
 NEAREST = 0.05  # share of noise below which an error of clean latents counts no more, as arXiv 2511.13720 has it
 
@@ -30,11 +31,13 @@ class Diffusion(Generator):
     """`network`: a denoiser that takes latents, timesteps and `encoder_hidden_states`. `scheduler`: what samples; its
     config also says how noise is added and what the network predicts (epsilon, v_prediction, or a flow). `texts`: the
     network's own text encoder, None without one. `drop`: the share of conditions that training replaces by `unconditional`,
-    which guidance steers away from. `min_snr`: weights the steps of epsilon and v_prediction by min-SNR (gamma 5). `clean`:
-    the network of a flow says what the latents are, and the flow follows from that: one that is narrower than its latents
-    cannot pass their noise on (arXiv 2511.13720)."""
+    which guidance steers away from, and of sources that it leaves out (half of those with their conditions, as arXiv
+    2211.09800 has it). `min_snr`: weights the steps of epsilon and v_prediction by min-SNR (gamma 5). `clean`: the network
+    of a flow says what the latents are, and the flow follows from that: one that is narrower than its latents cannot pass
+    their noise on (arXiv 2511.13720). `source_guidance`: how far what is made follows a source."""
 
     takes = "condition"
+    stride = 1  # pixels of one latent, along a side
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Diffusion(Generator):
         drop: float,
         min_snr: bool,
         clean: bool = False,
+        source_guidance: float = 1.0,
     ) -> None:
         super().__init__()
         import diffusers
@@ -56,6 +60,9 @@ class Diffusion(Generator):
         if positions > 1 and _classed(network):
             raise RecipeError(f"generator.conditions.positions is {positions}, but this network is told one vector")
         self.steps, self.guidance, self.drop, self.min_snr = steps, guidance, drop, min_snr
+        self.source_guidance = source_guidance
+        self.sums = paired_texts.sums(network)  # the width of a second condition, one vector
+        self.widths = generated_texts.widths(network)  # of two conditions
         self.reads = frozenset(inspect.signature(network.forward).parameters)
         self.flow = isinstance(scheduler, diffusers.FlowMatchEulerDiscreteScheduler)
         self.predicts = "flow" if self.flow else scheduler.config.get("prediction_type", "epsilon")
@@ -79,12 +86,16 @@ class Diffusion(Generator):
             raise RecipeError(f"generator.conditions are {self.texts.width} numbers wide, {wants}")
         return self.texts(captions).to(self.unconditional)
 
-    def denoising(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """[S, C, ...] and [S, Q, Dg] -> [S]: the mean squared error of what the network predicts, at random steps."""
+    def denoising(self, latents: Tensor, condition: Tensor, source: Tensor | None = None) -> Tensor:
+        """[S, C, ...] and [S, Q, Dg] -> [S]: the mean squared error of what the network predicts, at random steps.
+        `source` [S, C, ...]: what it is given beside the noisy latents."""
         noise = torch.randn_like(latents)
-        if self.training and self.drop:
-            dropped = torch.rand(len(latents), 1, 1, device=latents.device) < self.drop
-            condition = torch.where(dropped, self.unconditional, condition)
+        if self.drop and self.learns:
+            drawn = torch.rand(len(latents), 1, 1, device=latents.device)
+            condition = torch.where(drawn < self.drop, self.unconditional, condition)
+            if source is not None:
+                kept = (drawn < self.drop / 2) | (drawn >= 1.5 * self.drop)
+                source = source * kept.view(-1, *[1] * (source.ndim - 1))
         at = torch.randint(self.noising.config.num_train_timesteps, (len(latents),), device=latents.device)
         weight = torch.ones_like(at, dtype=latents.dtype)
         if self.flow:  # straight lines between noise and latents, arXiv 2210.02747
@@ -102,20 +113,31 @@ class Diffusion(Generator):
 
                 snr = compute_snr(self.noising, at)
                 weight = snr.clamp(max=GAMMA) / (snr + 1 if self.predicts == "v_prediction" else snr)
-        with _attention(noisy):
-            error = self.predicted(noisy, at, condition) - wanted
+        with _attention(noisy, self.network):
+            error = self.predicted(noisy, at, condition, source) - wanted
         return weight * error.float().square().flatten(1).mean(1)
 
-    def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor) -> Tensor:
+    @property
+    def learns(self) -> bool:
+        """Whether the network is in training, or adapters of it are, while it runs as in inference."""
+        return any(module.training for module in self.network.modules())
+
+    def predicted(self, noisy: Tensor, at: Tensor, condition: Tensor, source: Tensor | None = None) -> Tensor:
         """What the network says of noisy latents [S, C, ...] at timesteps [S]."""
         more: dict[str, Any] = {"encoder_hidden_states": condition}
-        if "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
+        if self.sums:
+            high, wide = (self.stride * side for side in noisy.shape[-2:])
+            more = paired_texts.told(condition, self.sums, (high, wide))
+        elif self.widths is not None:
+            more = generated_texts.told(condition, getattr(self.texts, "first", 0), self.widths)
+        elif "added_cond_kwargs" in self.reads:  # PixArt wants it, even if there is nothing in it
             more["added_cond_kwargs"] = {"resolution": None, "aspect_ratio": None}
         if "pooled_projections" in self.reads:
             more["pooled_projections"] = condition.mean(1)
         if _classed(self.network):  # AudioLDM's is told its condition beside the time, and looks at nothing
             more |= {"class_labels": condition[:, 0], "encoder_hidden_states": None}
-        out = self.network(noisy, timestep=at, return_dict=False, **more)[0]
+        seen = noisy if source is None else torch.cat([noisy, source], 1)
+        out = self.network(seen, timestep=at, return_dict=False, **more)[0]
         out = out[:, : noisy.shape[1]]  # where the network predicts a variance as well, it comes second
         if self.clean:
             sigma = (at / self.noising.config.num_train_timesteps).clamp(min=NEAREST)
@@ -129,32 +151,49 @@ class Diffusion(Generator):
         shape: Sequence[int],
         random: torch.Generator,
         on_step: Callable[[int, int], None] | None = None,
+        source: Tensor | None = None,
     ) -> Tensor:
-        """[S, Q, Dg] -> latents [S, *shape], from noise that is drawn on the CPU."""
+        """[S, Q, Dg] -> latents [S, *shape], from noise that is drawn on the CPU. `source`: as in `denoising`."""
         scheduler = type(self.scheduler).from_config(self.scheduler.config)  # it counts its steps: one for each run
         scheduler.set_timesteps(self.steps)
-        condition, guided = condition.to(self.unconditional), self.guidance != 1.0
-        if guided:
-            condition = torch.cat([self.unconditional.expand_as(condition), condition])
-        latents = torch.randn(condition.shape[0] // (1 + guided), *shape, generator=random).to(self.unconditional)
+        condition = condition.to(self.unconditional)
+        latents = torch.randn(len(condition), *shape, generator=random).to(self.unconditional)
         latents = latents * scheduler.init_noise_sigma if not self.flow else latents
         draws = {"generator": random} if "generator" in inspect.signature(scheduler.step).parameters else {}
         for done, at in enumerate(scheduler.timesteps, 1):
             noisy = latents if self.flow else scheduler.scale_model_input(latents, at)
-            noisy = torch.cat([noisy, noisy]) if guided else noisy
-            out = self.predicted(noisy, at.to(noisy.device).expand(len(noisy)), condition)
-            if guided:  # classifier-free guidance, arXiv 2207.12598
-                free, given = out.chunk(2)
-                out = free + self.guidance * (given - free)
+            out = self._guided(noisy, at.to(noisy.device), condition, source)
             latents = scheduler.step(out, at, latents, return_dict=False, **draws)[0]
             if on_step is not None:
                 on_step(done, len(scheduler.timesteps))
         return latents
 
+    def _guided(self, noisy: Tensor, at: Tensor, condition: Tensor, source: Tensor | None) -> Tensor:
+        """What the network says, away from what it says of nothing (classifier-free guidance, arXiv 2207.12598): from
+        nothing to the source alone, and from there to the condition as well (arXiv 2211.09800)."""
+        told = [(condition, source)]
+        scales = [self.guidance]
+        followed = source is not None and self.source_guidance != 1.0
+        if followed or self.guidance != 1.0:
+            told.insert(0, (self.unconditional.expand_as(condition), source))
+        if followed and source is not None:
+            told.insert(0, (told[0][0], torch.zeros_like(source)))
+            scales.insert(0, self.source_guidance)
+        conditions, beside = torch.cat([each for each, _ in told]), None
+        if source is not None:
+            beside = torch.cat([each for _, each in told if each is not None])
+        noisy = torch.cat([noisy] * len(told))
+        outs = self.predicted(noisy, at.expand(len(noisy)), conditions, beside).chunk(len(told))
+        out = outs[0]
+        for scale, less, more in zip(scales, outs, outs[1:], strict=False):
+            out = out + scale * (more - less)
+        return out
 
-def _attention(latents: Tensor) -> AbstractContextManager[None]:
-    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few latents, most of a step was that."""
-    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT:
+
+def _attention(latents: Tensor, network: Any) -> AbstractContextManager[None]:
+    """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few tokens, most of a step was that."""
+    patch = network.config.get("patch_size") or 1
+    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT * patch**2:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
 
@@ -163,6 +202,8 @@ def _width(network: Any) -> int:
     """Dg: the width of the conditions that a network of diffusers looks at, or is told."""
     if _classed(network):
         return network.config.projection_class_embeddings_input_dim
+    if both := generated_texts.widths(network):
+        return max(both)
     for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim"):
         width = network.config.get(name)
         if isinstance(width, int):

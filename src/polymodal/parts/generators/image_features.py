@@ -31,10 +31,13 @@ class FeatureDecoder(ImageDiffusion):
         steps: Positive = 20,
         guidance: float = 1.0,
         size: Positive | None = None,
+        source: bool = False,
+        source_guidance: float = 1.0,
     ) -> None:
         seen = {"kind": "pictures", "of": of, "positions": positions}
-        super().__init__(path, config, seen, steps=steps, guidance=guidance, size=size)
-        kept = {key: self.options[key] for key in ("config", "steps", "guidance", "size")}
+        made: dict[str, Any] = {"steps": steps, "guidance": guidance, "size": size}
+        super().__init__(path, config, seen, **made, source=source, source_guidance=source_guidance)
+        kept = {key: self.options[key] for key in ("config", *made, "source", "source_guidance")}
         self.options = {"of": of, "positions": positions, **kept}
 
     def condition(self, targets: Sequence[Target]) -> Tensor:

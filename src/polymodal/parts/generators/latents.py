@@ -17,20 +17,25 @@ from polymodal.errors import RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators import networks
 from polymodal.parts.generators.denoising import Diffusion
+from polymodal.parts.generators.generated_texts import GeneratedTexts, widths
+from polymodal.parts.generators.paired_texts import PairedTexts, sums
 
 CONDITIONS = {
     "texts": "polymodal.parts.generators.text_conditions.TextConditions",
     "pictures": "polymodal.parts.generators.image_conditions.ImageConditions",
+    "paired-texts": "polymodal.parts.generators.paired_texts.PairedTexts",
+    "generated-texts": "polymodal.parts.generators.generated_texts.GeneratedTexts",
 }
+TWICE: dict[str, type] = {"paired-texts": PairedTexts, "generated-texts": GeneratedTexts}  # of networks that want two
 SHARPNESS = 1.0  # of edges against colours in what an autoencoder is fitted by
 
 
 class LatentDiffusion(Diffusion):
     """`parts`: what `components` found. `conditions`: `path` and `positions` of a text encoder (`TextConditions`), if not
     that of `source`, the generator's `path`. `noise`: standard deviation of what `fit` adds to latents that are not drawn
-    already, and `prior`: how much it holds them to a normal distribution. Networks that want more than one condition
-    (Stable Diffusion XL and 3 as released) are refused. A class states `kind`, the recipe's name for it, and `shape` [c,
-    ..., h, w] of its latents; `stride`: the pixels of one latent, along a side."""
+    already, and `prior`: how much it holds them to a normal distribution. Networks that want a second condition (Stable
+    Diffusion 3 as released) are refused, but for those whose `conditions` make both (`TWICE`). A class states `kind`,
+    the recipe's name for it, and `shape` [c, ..., h, w] of its latents; `stride`: pixels of one latent, along a side."""
 
     network: Any  # of diffusers, as is the autoencoder
     vae: Any
@@ -48,25 +53,32 @@ class LatentDiffusion(Diffusion):
         min_snr: bool = False,
         noise: float = 0.1,
         prior: float = 1e-3,
+        clean: bool = False,
+        source_guidance: float = 1.0,
     ) -> None:
         network = parts[next(name for name in networks.DENOISERS if name in parts)]
         pooled = network.config.get("pooled_projection_dim")  # one vector: the mean of the condition, if it fits
         fits = pooled is None or pooled == network.config.get("joint_attention_dim")
-        if network.config.get("addition_embed_type") is not None or not fits:
+        if network.config.get("addition_embed_type") not in (None, "text_time") or not fits:
             raise RecipeError(
                 f"generator: this {type(network).__name__} wants a second condition, which has no source here"
             )
         conditions = dict(conditions or {})
         own = "text_encoder" in parts and not conditions.keys() & {"path", "config", "of"}
         if own:
-            conditions = {"path": source, "pipeline": True, **parts["text_encoder"]} | conditions
+            conditions = {"path": source, **parts["text_encoder"]} | conditions
         if not isinstance(conditions.get("positions"), int):
             raise RecipeError(f"generator '{self.kind}' needs 'conditions': the 'path' of a text encoder, and 'positions'")
-        texts = build("generator.conditions", CONDITIONS, {"kind": "texts", **conditions})
-        super().__init__(network, parts["scheduler"], texts, texts.positions, steps, guidance, drop, min_snr)
+        wanted = "paired-texts" if sums(network) else "generated-texts" if widths(network) else "texts"
+        texts = build("generator.conditions", CONDITIONS, {"kind": wanted, **conditions})
+        if next((kind for kind, made in TWICE.items() if isinstance(texts, made)), "texts") != wanted:
+            wants = f"conditions of kind '{wanted}'" if wanted in TWICE else "conditions of one text encoder"
+            raise RecipeError(f"generator.conditions: this {type(network).__name__} wants {wants}")
+        told = network, parts["scheduler"], texts, texts.positions
+        super().__init__(*told, steps, guidance, drop, min_snr, clean, source_guidance=source_guidance)
         self.vae, self.noise, self.prior = parts.get("vae"), noise, prior
         self.stride = 1 if self.vae is None else 2 ** (len(_widths(self.vae)) - 1)
-        if own:  # it was trained with what its text encoder makes of nothing
+        if own and not getattr(texts, "zeros", False):  # it was trained with what its text encoder makes of nothing
             self.unconditional.copy_(texts([""])[0])
         described = {name: networks.described(part) for name, part in parts.items() if name != "text_encoder"}
         self.options = {"config": described, "conditions": conditions, "steps": steps, "guidance": guidance}
@@ -74,9 +86,7 @@ class LatentDiffusion(Diffusion):
 
     def loss(self, targets: Tensor, condition: Tensor) -> Tensor:
         """What `prepare` makes, stacked, or its latents of `encode`, and [S, Q, Dg] -> [S]."""
-        if targets.ndim == 3:
-            return self.denoising(targets.transpose(1, 2).unflatten(2, self.shape[1:]), condition)
-        return self.denoising(self._latents(targets), condition)
+        return self.denoising(self._as_latents(targets), condition)
 
     def reduced(self, target: Tensor) -> Tensor | None:
         if self.vae is None or any(p.requires_grad for p in self.vae.parameters()):
@@ -105,6 +115,10 @@ class LatentDiffusion(Diffusion):
     def encode(self, targets: Tensor) -> Tensor:
         """[S, ..., C, H, W] -> latents [S, N, c], as the network has them. `loss` takes them in the media's place."""
         return self._latents(targets).flatten(2).transpose(1, 2)
+
+    def _as_latents(self, targets: Tensor) -> Tensor:
+        """What `prepare` makes, stacked, or its latents of `encode` -> [S, c, ..., h, w]."""
+        return targets.transpose(1, 2).unflatten(2, self.shape[1:]) if targets.ndim == 3 else self._latents(targets)
 
     @torch.no_grad()
     def _latents(self, targets: Tensor) -> Tensor:

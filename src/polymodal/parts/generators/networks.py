@@ -17,6 +17,8 @@ from polymodal.parts import sources
 from polymodal.parts.sources import locate
 
 DENOISERS = ("unet", "transformer")
+READ = 64  # tokens that AudioLDM 2's T5 reads of a caption
+PAIR = "CLIPTextModelWithProjection"  # the second encoder of Stable Diffusion XL
 VOCODER = "SpeechT5HifiGan"  # the one class of transformers among them
 _USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "vocoder": VOCODER}  # where a config names no class
 
@@ -39,7 +41,7 @@ def pretrained(path: str, name: str, library: str, kind: str) -> Any:
         import transformers
 
         return sources.load_strictly(transformers.SpeechT5HifiGan, path, "generator", subfolder=name)
-    if library != "diffusers":
+    if library == "transformers":  # a network of one pipeline alone is filed under its name
         raise RecipeError(f"generator.path '{path}': its {name} is a class of {library}, not of diffusers")
     cls = _class(name, kind)
     try:
@@ -56,13 +58,23 @@ def pretrained(path: str, name: str, library: str, kind: str) -> Any:
 
 def text_encoder(path: str) -> dict[str, Any]:
     """What `TextConditions` needs to know of a pipeline's text encoder: how many tokens it reads, where its config says it
-    (CLIP's does, T5's does not), and that CLAP makes one vector of a caption."""
+    (CLIP's does, T5's does not), that CLAP makes one vector of a caption, that two of CLIP are a pair, and that a GPT-2
+    goes on behind AudioLDM 2's."""
+    import diffusers
     import transformers
 
     settings = sources.pretrained(transformers.AutoConfig, path, "generator.path", subfolder="text_encoder")
+    whole: Any = diffusers.DiffusionPipeline.load_config(locate(path))
+    if settings.model_type.startswith("clap") and (whole.get("language_model") or [None])[-1] is not None:
+        speaks = sources.pretrained(transformers.AutoConfig, path, "generator.path", subfolder="language_model")
+        first = getattr(speaks, "max_new_tokens", 8)
+        return {"kind": "generated-texts", "positions": first + READ, "first": first}
     if settings.model_type.startswith("clap"):
-        return {"positions": 1, "pooled": True}
-    return {"positions": getattr(settings, "max_position_embeddings", None)}
+        return {"pipeline": True, "positions": 1, "pooled": True}
+    if settings.model_type.startswith("clip") and (whole.get("text_encoder_2") or [None])[-1] == PAIR:
+        zeros = whole.get("force_zeros_for_empty_prompt", True)
+        return {"kind": "paired-texts", "positions": settings.max_position_embeddings + 1, "zeros": zeros}
+    return {"pipeline": True, "positions": getattr(settings, "max_position_embeddings", None)}
 
 
 def built(name: str, config: dict[str, Any]) -> Any:

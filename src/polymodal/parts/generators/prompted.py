@@ -12,10 +12,10 @@ from torch import Tensor
 from polymodal.errors import ContentError, RecipeError
 from polymodal.parts.base import build
 from polymodal.parts.generators.text_conditions import TextConditions
-from polymodal.parts.output import Generator, Target
+from polymodal.parts.output import Editor, Generator, Sources, Target
 
 
-class Prompted(Generator):
+class Prompted(Editor):
     """`of`: a generator as a recipe names it (`diffusion`, `video-diffusion`, `audio-diffusion`, `retrieval`) with the text
     encoder that reads prompts; its weights come from `path`. Raises `RecipeError` for one that reads none."""
 
@@ -31,6 +31,7 @@ class Prompted(Generator):
         if self.of.takes != "condition" or not isinstance(getattr(self.of, "texts", None), TextConditions):
             raise RecipeError(f"generator 'prompted': '{of['kind']}' has no text encoder that could read a prompt")
         self.modality = self.of.modality
+        self.edits = isinstance(self.of, Editor) and self.of.edits
         kept = {key: value for key, value in self.of.options.items() if key != "path"}
         self.options = {"of": {"kind": of["kind"], **kept}}
 
@@ -38,10 +39,17 @@ class Prompted(Generator):
         return self.of.prepare(media)
 
     def make(
-        self, given: Tensor | Sequence[str], random: torch.Generator, on_step: Callable[[int, int], None] | None = None
+        self,
+        given: Tensor | Sequence[str],
+        random: torch.Generator,
+        on_step: Callable[[int, int], None] | None = None,
+        source: Sources | None = None,
     ) -> list[Any]:
         """S prompts -> S media. Raises `ContentError` for a prompt without a word."""
         prompts = [str(prompt).strip() for prompt in given]
         if not all(prompts):
             raise ContentError(f"prompt {prompts.index('') + 1} for the generator of {self.modality} has no word")
-        return self.of.make(self.of.condition([Target(prompt) for prompt in prompts]), random, on_step)
+        condition = self.of.condition([Target(prompt) for prompt in prompts])
+        if isinstance(self.of, Editor) and self.edits:
+            return self.of.make(condition, random, on_step, source)
+        return self.of.make(condition, random, on_step)

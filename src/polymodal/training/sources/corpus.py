@@ -53,7 +53,7 @@ class CorpusSource:
             )
         self.templates: list[Template] | None = None
         if templates is not None:
-            more = {"kind", "choices", "a_concept", "cells", "middles", "style"}
+            more = {"kind", "choices", "a_concept", "a_caption", "cells", "middles", "style"}
             self.templates = validated(templates, known | more, f"data '{corpus}'")
         where = where or {}
         for key in where:
@@ -113,6 +113,7 @@ class CorpusSource:
         own = kind(item) if item.modality == "image" else UNKNOWN
         shown = None if own == UNKNOWN else own  # "a type of thing" teaches to say nothing
         fields |= {"kind": shown, "choices": shown, "a_concept": with_article(item.concept)}
+        fields |= {"a_caption": with_article(item.caption)}
         fields |= {"style": STYLES.get(item.vendor)}
         if item.boxes:
             fields |= {"cells": "", "middles": ""}  # there, and found out for the one that is asked about

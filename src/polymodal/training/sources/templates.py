@@ -8,26 +8,29 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from polymodal.content import Message, Part, assistant, user
+from polymodal.content import MODALITIES, Message, Part, assistant, user
 from polymodal.errors import DataError, RecipeError, nearest
 from polymodal.model.config import Strict, validate
 
 
 class Template(Strict):
     """A wording: the user asks `ask`, the assistant says `answer`. `{caption}`, `{concept}`, `{category}`, `{text}` ... are
-    fields of the item, `{a_concept}` has an article, `{kind}` is its broad kind and `{choices}` a shuffled list of kinds
-    that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}` what has its own middle
-    in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not asked it.
+    fields of the item, `{a_concept}` and `{a_caption}` have an article, `{kind}` is its broad kind and `{choices}` a
+    shuffled list of kinds that holds it, `{cells}` what the middles of nine parts of a scene show, one a line, `{middles}`
+    what has its own middle in each, `{style}` how a drawing is drawn. Items that lack a field the wording uses are not
+    asked it.
 
     With a `caption` the item's medium is not shown but made: it stands in the answer where `{media}` does, and `output`
-    names what makes it, where several outputs could."""
+    names what makes it, where several outputs could. `makes` is its modality, if that is not the item's: of a text, say,
+    that is to be spoken. Then there is but the caption to learn from."""
 
     ask: str
     answer: str
     caption: str | None = None
     output: str | None = None
+    makes: str | None = None
 
     @field_validator("ask", "answer", "caption")
     @classmethod
@@ -36,6 +39,13 @@ class Template(Strict):
             if name is not None and (spec or conversion or not name or name.isdigit() or set(name) & set(".[")):
                 raise ValueError(f"'{{{name}}}' must be the name of a field and nothing else")
         return value
+
+    @model_validator(mode="after")
+    def _made(self) -> Template:
+        if self.makes is not None and (self.makes not in MODALITIES or self.caption is None):
+            known = self.makes in MODALITIES
+            raise ValueError("'makes' wants a caption" if known else f"'makes' is one of {', '.join(MODALITIES)}")
+        return self
 
     @property
     def names(self) -> set[str]:
@@ -50,7 +60,8 @@ class Template(Strict):
         if self.caption is None:
             return [user(*media, *asked), assistant(self.answer.format_map(fields))]
         caption = self.caption.format_map(fields)
-        made = [replace(part, caption=caption, output=self.output) for part in media]
+        parts = media if self.makes is None else [Part(self.makes, caption=caption)]
+        made = [replace(part, caption=caption, output=self.output) for part in parts]
         before, _, after = self.answer.partition("{media}")
         texts = [[text.format_map(fields)] if text else [] for text in (before, after)]
         said: list[Part | str] = [*texts[0], *made, *texts[1]]

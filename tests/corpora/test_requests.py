@@ -1,0 +1,50 @@
+"""Texts to say aloud, and what is nearly a request: a fake backbone writes, so that only the plan is tested."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymodal.corpora import replies, requests
+from polymodal.errors import DataError
+
+
+class Writer:
+    def __init__(self, backbone):
+        pass
+
+    def __call__(self, prompts, manner):
+        return [f"{len(prompt)} letters." for prompt in prompts]
+
+
+@pytest.fixture
+def items(tmp_path, monkeypatch):
+    monkeypatch.setattr(replies, "_Writer", Writer)
+    return [item for job in requests.jobs(tmp_path, tmp_path / "drafts") for item in job.items]
+
+
+def test_what_is_nearly_a_request_is_answered_in_words(items):
+    words = [item for item in items if item.group == "words"]
+    assert len(words) > 300
+    assert all(item.questions[0].ask == item.caption and item.questions[0].answer == item.text for item in words)
+    assert any(item.caption.startswith("How do I draw") for item in words)
+
+
+def test_the_test_asks_in_wordings_and_about_things_that_no_training_has(items):
+    asked = {split: [i.caption for i in items if i.group == "words" and i.split == split] for split in ("train", "test")}
+    assert len(asked["test"]) == requests.TIMES * len(requests.HELD_OUT)
+    openings = {caption.split("{")[0] for caption in requests.NEARLY}
+    assert not any(caption.startswith(opening) for caption in asked["test"] for opening in openings if len(opening) > 5)
+    assert not set(asked["train"]) & set(asked["test"])
+
+
+def test_what_is_said_aloud_has_no_question(items):
+    aloud = [item for item in items if item.group == "aloud"]
+    assert {item.split for item in aloud} == {"train", "val", "test"}
+    assert not any(item.questions for item in aloud)
+    assert all(item.text for item in aloud)
+
+
+def test_a_backbone_that_answers_nothing_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(replies, "_Writer", type("Mute", (Writer,), {"__call__": lambda s, p, m: [""] * len(p)}))
+    with pytest.raises(DataError, match="answered no prompt"):
+        requests.jobs(tmp_path, tmp_path / "drafts")
