@@ -15,6 +15,9 @@ class Writer:
     def __call__(self, prompts, manner):
         return [f"{len(prompt)} letters." for prompt in prompts]
 
+    def make_up(self, seed):
+        return [f"Question {seed}?", f"Draw number {seed}.", "The same?"]
+
 
 @pytest.fixture
 def items(tmp_path, monkeypatch):
@@ -35,6 +38,13 @@ def test_the_test_asks_in_wordings_and_about_things_that_no_training_has(items):
     openings = {caption.split("{")[0] for caption in requests.NEARLY}
     assert not any(caption.startswith(opening) for caption in asked["test"] for opening in openings if len(opening) > 5)
     assert not set(asked["train"]) & set(asked["test"])
+
+
+def test_what_is_made_up_is_asked_once_and_never_wishes_for_a_picture(items):
+    asked = [item.caption for item in items if item.group == "words"]
+    assert {"Question 0?", "Question 16?"} <= set(asked)
+    assert asked.count("The same?") == 1
+    assert not any(caption.startswith("Draw number") for caption in asked)
 
 
 def test_what_is_said_aloud_has_no_question(items):

@@ -36,6 +36,7 @@ ASSET = "smollm2-135m-instruct"
 VERSION = 2
 SEED = 29
 PERPLEXITY = "perplexity"
+LONGEST = 48  # tokens of a prompt that the backbone makes up
 _BATCH = 16
 
 
@@ -118,6 +119,20 @@ def answered(
             report(done, total)
 
 
+def made_up(backbone: Path, drafts: Path, number: int, report: Report | None = None) -> list[str]:
+    """At most `number` different prompts that the backbone makes up: behind the header of a user's turn it goes on with such
+    a turn as it was trained on (arXiv 2406.08464). A batch that was written into `drafts` before is read from there."""
+    writer, found = _Writer(backbone), dict[str, None]()
+    for start in range(0, number, _BATCH):
+        draft = drafts / f"made-up-{start:04d}.json"
+        if not draft.is_file():
+            building.write(draft, json.dumps(writer.make_up(start)).encode())
+        found |= dict.fromkeys(json.loads(draft.read_text("utf-8")))
+        if report is not None:
+            report(min(start + _BATCH, number), number)
+    return list(found)
+
+
 def whole(text: str) -> str:
     """The text up to the end of its last whole sentence; empty if none ends."""
     ends = [match.end() for match in re.finditer(r"(?<!\d)[.!?][\"')]*(?=\s|$)", text)]  # not at the "2." of a list
@@ -137,6 +152,22 @@ class _Writer:
 
         tokenizer = AutoTokenizer.from_pretrained(self.backbone, padding_side="left")
         return tokenizer, AutoModelForCausalLM.from_pretrained(self.backbone, dtype=torch.float32).eval()
+
+    def make_up(self, seed: int) -> list[str]:
+        """Turns of a user; what does not end within LONGEST tokens is none."""
+        import torch
+
+        tokenizer, model = self._parts
+        mark = "\x00"
+        header = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False).split(mark)[0]
+        inputs = tokenizer([header] * _BATCH, return_tensors="pt", add_special_tokens=False)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED + seed)
+            out = model.generate(
+                **inputs, do_sample=True, top_k=0, top_p=0.95, max_new_tokens=LONGEST, pad_token_id=tokenizer.pad_token_id
+            )
+        ended = [row for row in out[:, inputs["input_ids"].shape[1] :] if tokenizer.eos_token_id in row]
+        return [text for row in ended if (text := " ".join(tokenizer.decode(row, skip_special_tokens=True).split()))]
 
     def __call__(self, prompts: Sequence[str], manner: Manner) -> list[str]:
         import torch

@@ -2,8 +2,9 @@
 be answered in words. Decides what is nearly a request and is none.
 
 A model that learned to draw when it is told to must not draw when it is asked how one draws. Answers are the backbone's
-own, as in `replies`, so that it goes on saying what it would have said: only that it opens nothing is to be learned. The
-test has things that no training names, and wordings of its own.
+own, as in `replies`, so that it goes on saying what it would have said: only that it opens nothing is to be learned. Most
+prompts it makes up itself; of these, those that could wish for a picture or a recording are left out. The test has
+things that no training names, and wordings of its own.
 
     group aloud    `text`: a sentence
     group words    `caption` and its question: the prompt; `text` and the answer: what the backbone says
@@ -12,6 +13,7 @@ test has things that no training names, and wordings of its own.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -25,8 +27,13 @@ from polymodal.errors import DataError
 
 NAME = "requests"
 ASSET = replies.ASSET
-VERSION = 2
+VERSION = 3
+MADE_UP = 960  # prompts that the backbone makes up
+_ASKED = re.compile(
+    r"\b(draw|paint|sketch|picture|image|illustrat|logo|photo|emoji|icon|flag|aloud|out loud|pronounc|audio|voice)", re.I
+)
 TIMES = 8  # things, or sentences, that each wording is about
+BRIEF = replies.Manner("reply", 24)
 NEARLY = (  # {a}: "a dog", {all}: "dogs", {word}: "dog"
     "What does {a} look like?",
     "What sound does {a} make?",
@@ -116,7 +123,9 @@ def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job
     rng, known = random.Random(NAME), sentences.generate()
     trained = [sentence.text for sentence in known if sentence.split == "train"]
     quoted = [form.format(text=text) for form in WITH for text in rng.sample(trained, TIMES)]
+    free = [prompt for prompt in replies.made_up(backbone, drafts, MADE_UP, report) if not _ASKED.search(prompt)]
     plan = [
+        (free, "train", BRIEF),
         (reply_prompts.about("train", TIMES, NAME, NEARLY), "train", replies.REPLY),
         (quoted, "train", replies.REPLY),
         (reply_prompts.listed(EVERYDAY) + reply_prompts.listed(reply_prompts.EVERYDAY), "train", replies.REPLY),
