@@ -120,8 +120,8 @@ def answered(
 
 
 def made_up(backbone: Path, drafts: Path, number: int, report: Report | None = None) -> list[str]:
-    """At most `number` different prompts that the backbone makes up: behind the header of a user's turn it goes on with such
-    a turn as it was trained on (arXiv 2406.08464). A batch that was written into `drafts` before is read from there."""
+    """At most `number` different prompts that the backbone makes up: behind the header of a user's turn it goes on with
+    such a turn as it was trained on (arXiv 2406.08464). What was written into `drafts` before is read from there."""
     writer, found = _Writer(backbone), dict[str, None]()
     for start in range(0, number, _BATCH):
         draft = drafts / f"made-up-{start:04d}.json"
