@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from tests.conftest import LLAMA, T5, picture
 from tests.outputs import FAMILIES, eager, with_output
 
@@ -124,3 +125,19 @@ def test_made_media_in_the_history_that_nothing_can_read_is_refused(tiny_recipe)
     lost = assistant(Part("image", caption="a cat"))
     with pytest.raises(ContentError, match="made without its medium cannot be read again"):
         composition.processor.encode([user("draw"), lost, user("again")], generate=True)
+
+
+def test_a_picture_that_two_outputs_could_have_made_is_read_by_each_in_its_own_codes(tiny_recipe):
+    recipe = with_output(tiny_recipe, "codes")
+    one = recipe["model"]["outputs"].pop("image")
+    recipe["model"]["outputs"] = {name: {**one, "modality": "image"} for name in ("sketch", "painting")}
+    composition = Composition.from_recipe(recipe)
+    made = [Part("image", media=picture(0, (8, 8)), output=name) for name in ("sketch", "painting")]
+    chat = [user("draw"), assistant(made[0]), user("paint"), assistant(made[1]), user("and?")]
+    held: dict = {}
+    for _ in range(2):  # read, and remembered
+        spans = composition.processor.encode(chat, generate=True, prepared=held).made
+        for span, part in zip(spans, made, strict=True):
+            design = composition.model.designs[span.output]
+            assert torch.equal(span.content, design.encode(design.prepare(part.media)[None])[0])
+    assert not torch.equal(spans[0].content, spans[1].content)

@@ -162,7 +162,7 @@ def _span(
     reply.parts.append(part)
     held = content.held if content.held is not None else content.given
     if grammar.body.kind not in ("signals", "text") and held is not None:
-        key = made_key(part)
+        key = made_key(part, name)
         item = held if held.ndim == 2 and content.held is not None else held[0]
         if prepared is not None:
             prepared[key] = MediaItem(design.modality, key, grammar.length, encoded=item.cpu())

@@ -38,9 +38,10 @@ class Maker(Protocol):
     def encode(self, prepared: Tensor) -> Tensor: ...
 
 
-def made_key(part: Part) -> str:
-    """What is known of a part that was made is kept by this: the same medium may also be shown to the model."""
-    return f"made:{media.fingerprint(part)}"
+def made_key(part: Part, output: str) -> str:
+    """What is known of a part that an output made is kept by this: the same medium may also be shown to the model, and by
+    another output it is something else."""
+    return f"made:{output}:{media.fingerprint(part)}"
 
 
 def latest(parts: Iterable[Part], modality: str) -> Part | None:
@@ -102,7 +103,7 @@ class Spans:
         if name is None:
             raise ContentError(f"this model makes no {part.type}; it makes {', '.join(sorted(self.makers)) or 'only text'}")
         maker = self.makers[name]
-        grammar, key = maker.grammar, made_key(part)
+        grammar, key = maker.grammar, made_key(part, name)
         target, content = None, None
         if grammar.body.kind == "text":
             if part.caption is None:
@@ -118,7 +119,7 @@ class Spans:
             if prepared is not None and known is None:
                 prepared[key] = MediaItem(maker.modality, key, grammar.length, encoded=content)
         ids = grammar.ids(content.tolist() if content is not None and content.ndim == 1 else None)
-        made_from = made_key(source) if learn and source is not None else ""
+        made_from = made_key(source, name) if learn and source is not None else ""
         span = Made(at + 1, grammar.length, name, target, content, key, grammar.blocks, source=made_from)
         return Rendered(ids, [learn and on for on in grammar.supervised(len(ids))], [span])
 

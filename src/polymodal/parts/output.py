@@ -74,6 +74,11 @@ class Generator(nn.Module):
         learns: latents of a frozen autoencoder, which training then makes but once."""
         return None
 
+    def begins_as(self, other: nn.Module) -> nn.Module:
+        """What of this has the weights of `other`, where a run begins from it: this, or of a generator that tells another
+        one what to make, that one."""
+        return self
+
     def fit(self, targets: Tensor) -> Tensor:
         """[S, ...] -> [S]: how badly its codec or autoencoder gives the targets back."""
         raise NotImplementedError(f"{type(self).__name__} has no codec to fit")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polymodal.errors import CheckpointError, RecipeError
 from polymodal.model import checkpoint
@@ -28,7 +28,6 @@ from polymodal.model.modeling import MultimodalLM
 from polymodal.parts import peft
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Encoder
-from polymodal.parts.generators.prompted import Prompted
 from polymodal.parts.output import Generator
 from polymodal.training.distributed import Processes
 
@@ -183,8 +182,10 @@ def _begin(folder: Path, model: MultimodalLM, wanted: Sequence[str]) -> list[str
     common = [name for name in wanted if name in theirs]
     with peft.detached(model), peft.detached(other):
         for name in common:
+            part = mine[name]
+            begun = part.begins_as(theirs[name]) if isinstance(part, Generator) else part
             try:
-                _told(mine[name], theirs[name]).load_state_dict(theirs[name].state_dict(), strict=True)
+                begun.load_state_dict(theirs[name].state_dict(), strict=True)
             except RuntimeError as error:
                 reason = " ".join(str(error).split()).split(": ", 1)[-1]
                 raise CheckpointError(f"run.init_from: {name} of {folder} is another architecture: {reason}") from error
@@ -195,11 +196,6 @@ def _begin(folder: Path, model: MultimodalLM, wanted: Sequence[str]) -> list[str
             raise CheckpointError(f"run.init_from: {folder} has an adapter '{name}' that this model lacks; save it merged")
         adapters[name].data.copy_(weight)
     return common
-
-
-def _told(mine: nn.Module, theirs: nn.Module) -> nn.Module:
-    """What begins with the weights of another part: of a generator that is told in words, the one it tells."""
-    return mine.of if isinstance(mine, Prompted) and not isinstance(theirs, Prompted) else mine
 
 
 def _tensors(model: MultimodalLM) -> dict[str, Tensor]:

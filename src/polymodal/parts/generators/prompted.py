@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from polymodal.errors import ContentError, RecipeError
 from polymodal.parts.base import build
@@ -34,6 +34,9 @@ class Prompted(Editor):
         self.edits = isinstance(self.of, Editor) and self.of.edits
         kept = {key: value for key, value in self.of.options.items() if key != "path"}
         self.options = {"of": {"kind": of["kind"], **kept}}
+
+    def begins_as(self, other: nn.Module) -> nn.Module:
+        return self if isinstance(other, Prompted) else self.of
 
     def prepare(self, media: Any) -> Tensor:
         return self.of.prepare(media)
