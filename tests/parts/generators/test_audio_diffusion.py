@@ -189,3 +189,27 @@ def test_what_cannot_be_is_refused():
         generator(conditions=wide).condition([Target(caption="a bell")])
     with pytest.raises(RecipeError, match="not of texts"):
         generator().make(["a bell"], torch.Generator())
+
+
+LIM = {"_class_name": "GriffinLim", "sampling_rate": 8000, "hop": 16, "mels": 8, "floor": 1e-3, "mean": -4.0, "scale": 2.0}
+
+
+def test_griffin_lim_takes_the_place_of_a_vocoder_with_weights():
+    made = generator(config=CONFIGS["class"] | {"vocoder": LIM})
+    low, _ = targets(made)
+    plain, _ = targets(generator())
+    assert torch.allclose(low, (plain.clamp(min=np.log(1e-3)) + 4.0) / 2.0, atol=1e-5)  # standardised, down to its floor
+    again = AudioDiffusion(**made.options)
+    again.load_state_dict(made.state_dict())
+    assert again.options == made.options
+    one, two = (each.make(torch.ones(1, 1, 12), torch.Generator().manual_seed(0))[0] for each in (made, again.eval()))
+    assert (one[0].shape, one[1]) == ((2016,), 8000)
+    assert np.array_equal(one[0], two[0])
+    assert np.abs(one[0]).max() > 0
+
+
+def test_an_unusable_griffin_lim_is_refused():
+    with pytest.raises(RecipeError, match="has no option 'mel'"):
+        generator(config=CONFIGS["class"] | {"vocoder": {**LIM, "mel": 8}})
+    with pytest.raises(RecipeError, match="a hop of 64 leaves gaps between windows of 64"):
+        generator(config=CONFIGS["class"] | {"vocoder": {**LIM, "hop": 64}})

@@ -14,12 +14,15 @@ from torch import nn
 
 from polymodal.errors import RecipeError
 from polymodal.parts import sources
+from polymodal.parts.base import build as part_of
+from polymodal.parts.generators.griffin_lim import GriffinLim
 from polymodal.parts.sources import locate
 
 DENOISERS = ("unet", "transformer")
 READ = 64  # tokens that AudioLDM 2's T5 reads of a caption
 PAIR = "CLIPTextModelWithProjection"  # the second encoder of Stable Diffusion XL
 VOCODER = "SpeechT5HifiGan"  # the one class of transformers among them
+WEIGHTLESS = "GriffinLim"  # the one of ours: it has nothing to learn
 _USUAL = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL", "vocoder": VOCODER}  # where a config names no class
 
 
@@ -86,6 +89,8 @@ def built(name: str, config: dict[str, Any]) -> Any:
         import transformers
 
         return transformers.SpeechT5HifiGan(transformers.SpeechT5HifiGanConfig(**options))
+    if kind == WEIGHTLESS:
+        return part_of(f"generator.config.{name}", {WEIGHTLESS: GriffinLim}, {"kind": WEIGHTLESS, **options})
     if kind is None:
         raise RecipeError(f"generator.config.{name} needs a '_class_name', such as 'FlowMatchEulerDiscreteScheduler'")
     try:
