@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool1d, pad
 
-from polymodal.corpora.instruments import DIRECTIONS, KINDS, LOW, NOTES, TEMPI, Melody, melodies, render
+from polymodal.corpora.grammar import NUMBERS
+from polymodal.corpora.instruments import DIRECTIONS, KINDS, LOW, NOTES, TEMPI, melodies, render
 
 HEARD = 16_000
 SECONDS = 4.096  # of a recording that are listened to
@@ -31,11 +31,24 @@ EACH = 60  # recordings of each instrument that the judge learns from
 VIEWS = ("instrument", "direction", "tempo", "notes")
 
 
+class Wish(NamedTuple):
+    """What is to be played: an instrument by its name, and a melody in words."""
+
+    instrument: str
+    direction: str
+    tempo: str
+    notes: int
+
+    @property
+    def caption(self) -> str:
+        """As the corpus words it."""
+        return f"{self.instrument}: {NUMBERS[self.notes]} {self.direction} notes, {self.tempo}"
+
+
 class Heard(NamedTuple):
     """A recording and what is played in it. `samples` [N] float32 at HEARD."""
 
-    instrument: str
-    melody: Melody
+    wish: Wish
     samples: np.ndarray
 
 
@@ -56,7 +69,8 @@ def played(seed: str, each: int) -> list[Heard]:
     for name, program in instruments().items():
         tunes = melodies(f"{seed} {name}", LOW, each)
         for melody, data in zip(tunes, render(font, program, tunes), strict=True):
-            found.append(Heard(name, melody, media.load_audio(BytesIO(data).getvalue())))
+            wish = Wish(name, melody.direction, melody.tempo, len(melody.notes))
+            found.append(Heard(wish, media.load_audio(data)))
     return found
 
 
@@ -101,9 +115,15 @@ class Judge(nn.Module):
         timbre = self.drop(torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1))
         return [head(timbre if number == 0 else tune) for number, head in enumerate(self.heads)]
 
-    def wanted(self, heard: Sequence[Heard]) -> Tensor:
+    def wanted(self, wishes: Sequence[Wish]) -> Tensor:
         """[S, 4]: the number of the right answer to each of VIEWS."""
-        return torch.tensor([_numbers(self.names, one.instrument, one.melody) for one in heard])
+        tempi = list(TEMPI)
+        return torch.tensor(
+            [
+                (self.names.index(w.instrument), DIRECTIONS.index(w.direction), tempi.index(w.tempo), w.notes - NOTES.start)
+                for w in wishes
+            ]
+        )
 
     @torch.no_grad()
     def right(self, recordings: Sequence[np.ndarray], wanted: Tensor) -> dict[str, Tensor]:
@@ -112,11 +132,6 @@ class Judge(nn.Module):
         out = [torch.cat(view) for view in zip(*(self.eval()(part) for part in heard.split(64)), strict=True)]
         hits = {view: logits.argmax(1) == wanted[:, i] for i, (view, logits) in enumerate(zip(VIEWS, out, strict=True))}
         return hits | {"top 5": (out[0].topk(5, 1).indices == wanted[:, :1]).any(1)}
-
-
-def _numbers(names: Sequence[str], instrument: str, melody: Melody) -> list[int]:
-    tempo = list(TEMPI).index(melody.tempo)
-    return [names.index(instrument), DIRECTIONS.index(melody.direction), tempo, len(melody.notes) - NOTES.start]
 
 
 def trained(file: Path, epochs: int = 16) -> Judge:
@@ -134,7 +149,11 @@ def trained(file: Path, epochs: int = 16) -> Judge:
 
 def learn(judge: Judge, heard: Sequence[Heard], epochs: int, batch: int = 32) -> None:
     """Fits it. Recordings are moved a little in time, blurred, made noisy and dull: a generator's need not be clean."""
-    shown, wanted, rng = torch.stack([bands(one.samples) for one in heard]), judge.wanted(heard), random.Random(0)
+    shown, wanted, rng = (
+        torch.stack([bands(one.samples) for one in heard]),
+        judge.wanted([one.wish for one in heard]),
+        random.Random(0),
+    )
     steps = epochs * (len(heard) // batch)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=2e-3, weight_decay=0.02)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)

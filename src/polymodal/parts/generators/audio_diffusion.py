@@ -26,10 +26,11 @@ FLOOR = 1e-5  # of a mel's magnitude, whose logarithm is taken
 
 class AudioDiffusion(LatentDiffusion):
     """`path`: a Hub id or folder in the layout of diffusers with a `vocoder` (`SpeechT5HifiGan`); or `config`: `unet`,
-    `vae` of one channel, `scheduler` and `vocoder`, random weights; a vocoder whose `_class_name` is `GriffinLim` has none,
-    and says how log-mels are standardised. A `unet` of `class_embed_type` `simple_projection` is told its condition as a
-    class (AudioLDM: 1 x 512), any other network looks at it. `seconds` of a recording, rounded up to whole latents. `n_fft`,
-    `low` and `high` (Hz): of the mels; their number, rate and hop are the vocoder's. The rest is as in `ImageDiffusion`."""
+    `vae` of one channel, `scheduler` and `vocoder`, random weights; a vocoder whose `_class_name` is `GriffinLim` has
+    none, and says how log-mels are standardised. A `unet` of `class_embed_type` `simple_projection` is told its condition
+    as a class (AudioLDM: 1 x 512), any other network looks at it. `seconds` of a recording, rounded up to whole latents.
+    `n_fft`, `low` and `high` (Hz): of the mels; their number, rate and hop are the vocoder's. The rest is as in
+    `ImageDiffusion`."""
 
     modality, kind = "audio", "audio-diffusion"
 

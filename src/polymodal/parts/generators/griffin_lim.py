@@ -64,7 +64,8 @@ class GriffinLim(nn.Module):
         setting: dict[str, Any] = {"n_fft": size, "hop_length": self.hop, "window": window}
         random = torch.Generator().manual_seed(0)  # all recordings alike, whatever else is in the batch
         angles = 2 * torch.pi * torch.rand(1, *magnitude.shape[1:], generator=random).to(mels.device)
-        spectrum, before = torch.polar(magnitude, angles.expand_as(magnitude).contiguous()), 0.0
+        spectrum = torch.polar(magnitude, angles.expand_as(magnitude).contiguous())
+        before = torch.zeros_like(spectrum)
         for _ in range(self.iterations):
             possible = torch.stft(torch.istft(spectrum, **setting), **setting, return_complex=True)
             ahead = possible - MOMENTUM / (1 + MOMENTUM) * before
