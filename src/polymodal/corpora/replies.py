@@ -42,11 +42,13 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Manner:
-    """How the backbone writes: at most `longest` tokens, the likeliest ones or drawn at a `temperature`."""
+    """How the backbone writes: at most `longest` tokens, the likeliest ones or drawn at a `temperature`; up to the end of
+    the last `whole` sentence, and nothing where none ends."""
 
     group: str
     longest: int
     temperature: float | None = None
+    whole: bool = True
 
 
 REPLY = Manner("reply", 48)
@@ -112,7 +114,7 @@ def answered(
         if not draft.is_file():
             building.write(draft, json.dumps(writer(prompts, manner)).encode())
         for prompt, answer in zip(prompts, json.loads(draft.read_text("utf-8")), strict=True):
-            if answer := whole(answer):
+            if answer := whole(answer) if manner.whole else answer.strip():
                 yield prompt, answer, split, manner
         done += len(prompts)
         if report is not None:

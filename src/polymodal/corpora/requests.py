@@ -1,17 +1,21 @@
-"""The corpus `requests`: texts to say aloud, and questions that sound like a wish for a picture or a recording and are to
-be answered in words. Decides what is nearly a request and is none.
+"""The corpus `requests`: wishes for a picture or for speech, texts to say aloud, and questions that sound like such a wish
+and are to be answered in words. Decides what is nearly a request and is none.
 
-A model that learned to draw when it is told to must not draw when it is asked how one draws. Answers are the backbone's
-own, as in `replies`, so that it goes on saying what it would have said: only that it opens nothing is to be learned. Most
-prompts it makes up itself; of these, those that could wish for a picture or a recording are left out. The test has
-things that no training names, and wordings of its own.
+A model that learned to draw when it is told to must not draw when it is asked how one draws. Wishes in a few wordings,
+whatever they are about, do not teach it what a wish is: hence `requests_written.jsonl`, each row in a wording of its own,
+by somebody who had seen neither the recipes nor what is measured by. Answers in words are the backbone's own, and mostly
+but begun: only that it opens nothing is to be learned. Some prompts it makes up; of these, those that could wish for a
+picture or a recording are left out. The test has things that no training names, and wordings of its own.
 
-    group aloud    `text`: a sentence
-    group words    `caption` and its question: the prompt; `text` and the answer: what the backbone says
+    group draw, speak    `caption`: the wish; `text`: what is to be drawn, or said
+    group aloud          `text`: a sentence
+    group answers        `caption` and its question: the prompt; `text` and the answer: what the backbone says
+    group words          the same, but that the answer is only begun
 """
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Iterator
@@ -27,13 +31,15 @@ from polymodal.errors import DataError
 
 NAME = "requests"
 ASSET = replies.ASSET
-VERSION = 3
-MADE_UP = 960  # prompts that the backbone makes up
+VERSION = 4
+MADE_UP = 448  # prompts that the backbone makes up
+WRITTEN = Path(__file__).parent / "requests_written.jsonl"  # `makes`, `ask`, `say`
 _ASKED = re.compile(
     r"\b(draw|paint|sketch|picture|image|illustrat|logo|photo|emoji|icon|flag|aloud|out loud|pronounc|audio|voice)", re.I
 )
 TIMES = 8  # things, or sentences, that each wording is about
-BRIEF = replies.Manner("reply", 24)
+WHOLE = replies.Manner("answers", 48)
+BEGINNING = replies.Manner("words", 12, whole=False)
 NEARLY = (  # {a}: "a dog", {all}: "dogs", {word}: "dog"
     "What does {a} look like?",
     "What sound does {a} make?",
@@ -124,24 +130,28 @@ def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job
     trained = [sentence.text for sentence in known if sentence.split == "train"]
     quoted = [form.format(text=text) for form in WITH for text in rng.sample(trained, TIMES)]
     free = [prompt for prompt in replies.made_up(backbone, drafts, MADE_UP, report) if not _ASKED.search(prompt)]
+    rows = [json.loads(line) for line in WRITTEN.read_text("utf-8").splitlines()]
+    everyday = reply_prompts.listed(EVERYDAY) + reply_prompts.listed(reply_prompts.EVERYDAY)
     plan = [
-        (free, "train", BRIEF),
-        (reply_prompts.about("train", TIMES, NAME, NEARLY), "train", replies.REPLY),
-        (quoted, "train", replies.REPLY),
-        (reply_prompts.listed(EVERYDAY) + reply_prompts.listed(reply_prompts.EVERYDAY), "train", replies.REPLY),
-        (reply_prompts.about("test", TIMES, NAME, HELD_OUT), "test", replies.REPLY),
+        (reply_prompts.about("train", TIMES, NAME, NEARLY) + everyday, "train", WHOLE),
+        ([row["ask"] for row in rows if row["makes"] is None] + free + quoted, "train", BEGINNING),
+        (reply_prompts.about("test", TIMES, NAME, HELD_OUT), "test", BEGINNING),
     ]
     found = [
-        _job(f"words-{split}-{number:04d}", "words", split, prompt, answer)
-        for number, (prompt, answer, split, _) in enumerate(replies.answered(backbone, drafts, plan, report))
+        _job(f"words-{split}-{number:04d}", manner.group, split, prompt, answer)
+        for number, (prompt, answer, split, manner) in enumerate(replies.answered(backbone, drafts, plan, report))
     ]
     if not found:
-        raise DataError("corpus requests: the backbone answered no prompt with a whole sentence")
+        raise DataError("corpus requests: the backbone answered no prompt")
     aloud = [
         _job(f"aloud-{number:04d}", "aloud", sentence.split, sentence.text, sentence.text)
         for number, sentence in enumerate(known)
     ]
-    return found + aloud
+    wishes = [
+        _job(f"wish-{number:04d}", {"image": "draw", "audio": "speak"}[row["makes"]], "train", row["ask"], row["say"])
+        for number, row in enumerate(row for row in rows if row["makes"] is not None)
+    ]
+    return found + aloud + wishes
 
 
 def _job(name: str, group: str, split: Any, prompt: str, text: str) -> Job:
@@ -153,12 +163,12 @@ def _job(name: str, group: str, split: Any, prompt: str, text: str) -> Job:
         concept=concept(prompt),
         group=group,
         source=NAME,
-        vendor=ASSET if group == "words" else "grammar",
+        vendor={"aloud": "grammar", "draw": "polymodal", "speak": "polymodal"}.get(group, ASSET),
         licence="Apache-2.0",
         split=split,
         concept_split="train" if split == "train" else "test",
         text=text,
-        questions=[QA(ask=prompt, answer=text, type=group)] if group == "words" else [],
+        questions=[QA(ask=prompt, answer=text, type=group)] if group in ("answers", "words") else [],
     )
     return Job([item], partial(_one, text))
 

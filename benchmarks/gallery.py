@@ -1,0 +1,128 @@
+"""The pictures and recordings of docs/made.md: what nano makes of requests that nobody chose.
+
+    .venv/bin/python benchmarks/gallery.py
+
+Things are drawn by a fixed seed from those that all four styles draw: such as the generator was trained on in each, and
+such of which one design was held out of its training. What stands between the page's markers is written here, all else by
+hand; files go to docs/images/made. It needs the corpora emoji and emoji-3d.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+from common import options, start
+from emoji_judge import STYLES, Pair, pairs
+from making import DRAW
+from polymodal.corpora.building import write
+from polymodal.model.generation import Sampling
+from samples import replaced
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/made.md"
+FOLDER = "images/made"  # beside the page
+SEED = 0
+THINGS = 8  # of each sheet
+SIDE, LABEL = 96, 150  # pixels of a picture on a sheet, and of the room for its name
+SAID = (
+    "Say: The quick brown fox jumps over the lazy dog.",
+    "What is the capital of France? Answer aloud.",
+    "Read this aloud: A small model has learned to draw, and now it can speak.",
+)
+Sheet = list[tuple[str, list[tuple[Pair, Any]]]]  # of each thing, what is real and what was made in each style
+
+
+def drawn(composition: Any, held: bool) -> Sheet:
+    """THINGS things in every style; of some one style is held out, or of none."""
+    known: dict[str, dict[str, Pair]] = {}
+    for pair in pairs():
+        known.setdefault(pair.caption, {})[pair.style] = pair
+    whole = {name: of for name, of in known.items() if len(of) == len(STYLES)}
+    usable = [name for name, of in whole.items() if any(pair.held for pair in of.values()) == held]
+    chosen = random.Random(f"{SEED} {held}").sample(sorted(usable), THINGS)
+    sheet = []
+    for name in chosen:
+        row = []
+        for style in STYLES:
+            answer = composition.ask(DRAW.format(caption=name, style=style), sampling=Sampling(seed=SEED, max_new_tokens=8))
+            made = next((part.media for part in answer.media if part.type == "image"), None)
+            row.append((whole[name][style], made))
+        sheet.append((name, row))
+    return sheet
+
+
+def painted(sheet: Sheet) -> bytes:
+    """Two pictures for each style, real and made; what was held out of training has a red frame."""
+    across, head = 2 * SIDE + 12, 24
+    page = Image.new("RGB", (LABEL + across * len(STYLES), head + (SIDE + 8) * len(sheet)), "white")
+    draw = ImageDraw.Draw(page)
+    for column, style in enumerate(STYLES):
+        draw.text((LABEL + across * column, 6), f"{style}: real, made", "black")
+    for line, (name, row) in enumerate(sheet):
+        top = head + (SIDE + 8) * line
+        draw.multiline_text((4, top + SIDE // 3), _lines(name), "black")
+        for column, (pair, made) in enumerate(row):
+            for place, picture in enumerate((Image.fromarray(pair.picture), made)):
+                left = LABEL + across * column + (SIDE + 2) * place
+                if picture is not None:
+                    page.paste(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, top))
+            if pair.held:
+                left = LABEL + across * column + SIDE + 2
+                draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline="red", width=2)
+    out = io.BytesIO()
+    page.save(out, "WEBP", quality=88)
+    return out.getvalue()
+
+
+def _lines(name: str, longest: int = 22) -> str:
+    lines = [""]
+    for word in name.split():
+        lines[-1:] = [f"{lines[-1]} {word}".strip()] if len(lines[-1]) + len(word) < longest else [lines[-1], word]
+    return "\n".join(lines)
+
+
+def spoken(composition: Any, folder: Path) -> str:
+    """Recordings with what was asked and what is said in them, as a table in Markdown."""
+    import soundfile
+
+    cells: list[list[str]] = [[], [], []]
+    for number, question in enumerate(SAID):
+        (part,) = [part for part in composition.ask(question, sampling=Sampling(seed=SEED)).media if part.type == "audio"]
+        out = io.BytesIO()
+        soundfile.write(out, part.media[0], int(part.media[1]), format="MP3")
+        write(folder / f"said-{number}.mp3", out.getvalue())
+        file = f"{FOLDER}/said-{number}.mp3"  # the site has a folder for each page
+        cells[0].append(f"*{question}*")
+        cells[1].append(f'<audio controls preload="none" style="width:100%" src="../{file}">[listen]({file})</audio>')
+        cells[2].append(f"“{part.caption}”")
+    lines = [cells[0], ["---"] * len(SAID), *cells[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def names(sheet: Sequence[tuple[str, Any]]) -> str:
+    return ", ".join(name for name, _ in sheet)
+
+
+def main() -> None:
+    parser = options(__doc__)
+    arguments = start(parser)
+    import polymodal
+
+    composition = polymodal.load(arguments.model)
+    folder, text = PAGE.parent / FOLDER, PAGE.read_text(encoding="utf-8")
+    for name, held in (("trained", False), ("held-out", True)):
+        sheet = drawn(composition, held)
+        write(folder / f"{name}.webp", painted(sheet))
+        text = replaced(
+            text, name, f"![{names(sheet)}: real pictures, and beside each what nano made]({FOLDER}/{name}.webp)"
+        )
+    write(PAGE, replaced(text, "spoken", spoken(composition, folder)).encode())
+
+
+if __name__ == "__main__":
+    main()
