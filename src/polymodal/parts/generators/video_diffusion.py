@@ -1,5 +1,5 @@
-"""Clips by diffusion over the latents of an autoencoder of pictures: all frames of a clip are denoised at once. Decides which
-networks can do that, and which frames of a clip they learn from.
+"""Clips by diffusion over the latents of an autoencoder of pictures, all frames of a clip at once. Decides which networks
+can do that, and which frames of a clip they learn from.
 
     UNet3DConditionModel      ModelScope and Zeroscope, arXiv 2308.06571
     LatteTransformer3DModel   attention over places and over times in turn, arXiv 2401.03048
