@@ -6,7 +6,7 @@ Clips of the corpus `emoji-motions`: pairs of a thing and a motion that the gene
 held out, one clip of each.
 
 *motion*: read from the pixels by rule, without a network (`motion`): when there is anything on the page, how its area and
-its middle change, and by which angle each frame has to be turned to look like the next. Of eleven. What looks the same
+its place change, and by which angle each frame has to be turned to look like the next. Of eleven. What looks the same
 whichever way it is turned cannot be told from what stands still; the real clips say how often that is.
 *thing*: the first guess of a classifier that learned 64 things from crops of real training clips (see emoji_judge).
 *both*: in the same clip.
@@ -38,7 +38,7 @@ from polymodal.parts.output import Target
 INK = 30  # levels below white from which a pixel is of the thing
 SEEN = 20  # pixels of a thing that is there
 GROWN = 1.8  # times the area
-GONE = 9.0  # pixels that the middle of what moves goes
+GONE = 9.0  # pixels that what moves goes
 TURN = 21.0  # degrees between two frames of what turns, about
 SHOWN = 16  # real clips of each thing, from which the judge learns
 TURNS = {0.0: "stands still", TURN: "turns anticlockwise", -TURN: "turns clockwise"}
@@ -122,7 +122,7 @@ def motion(clip: np.ndarray) -> str:
         return "nothing"
     if not 1 / GROWN < area[-1] / area[0] < GROWN:
         return "grows" if area[-1] > area[0] else "shrinks"
-    first, last = middle(ink[0]), middle(ink[-1])
+    first, last = place(ink[0]), place(ink[-1])
     across, down = last[0] - first[0], last[1] - first[1]
     if max(abs(across), abs(down)) > GONE:
         if abs(across) > abs(down):
@@ -130,6 +130,12 @@ def motion(clip: np.ndarray) -> str:
         return "moves down" if down > 0 else "moves up"
     frames = [centred(frame, middle(mask)) for frame, mask, is_there in zip(clip, ink, there, strict=True) if is_there]
     return TURNS[min(TURNS, key=lambda angle: unlike(frames, angle))]
+
+
+def place(ink: np.ndarray) -> tuple[float, float]:
+    """Half-way between the edges, which what only turns leaves where they are, but for 5 % of the pixels at each."""
+    ys, xs = np.nonzero(ink)
+    return float(np.percentile(xs, (5, 95)).mean()), float(np.percentile(ys, (5, 95)).mean())
 
 
 def middle(ink: np.ndarray) -> tuple[float, float]:
