@@ -21,6 +21,7 @@ from polymodal.corpora import (
     dialogue,
     easy_vqa,
     emoji,
+    emoji_motions,
     emoji_names,
     furniture,
     gcompris,
@@ -249,6 +250,13 @@ CORPORA = {
         moving_stickers.VERSION,
         moving_stickers.SEED,
         tier="M",
+    ),
+    "emoji-motions": Corpus(
+        "Two seconds of an emoji on white that moves, grows, turns, comes or goes, to learn to make clips from",
+        emoji_motions.ASSETS,
+        emoji_motions.jobs,
+        emoji_motions.VERSION,
+        emoji_motions.SEED,
     ),
     "gcompris": Corpus(
         "Drawings, photographs and recordings of a school game, with names; paragraphs about animals and monuments",

@@ -134,12 +134,13 @@ def _item(name: str, split: str, vendor: str, track: Track, asked: list[QA]) -> 
 
 def _clips(name: str, color: str, tracks: Sequence[Track], art: Art) -> Iterator[bytes]:
     ground = page(color, random.Random(name))
-    drawn = [_drawn(frame, ground, art) for frame in tracks[0].frames]
+    shown = [drawn(frame, ground, art) for frame in tracks[0].frames]
     for number in range(len(tracks)):
-        yield mp4(drawn[::-1] if number else drawn, moving_emoji.FPS)
+        yield mp4(shown[::-1] if number else shown, moving_emoji.FPS)
 
 
-def _drawn(frame: Frame, ground: Image.Image, art: Art) -> Image.Image:
+def drawn(frame: Frame, ground: Image.Image, art: Art) -> Image.Image:
+    """A picture like `ground` with the things of a frame on it."""
     from PIL import Image
 
     picture = ground.copy()
@@ -182,7 +183,7 @@ def _pair(rng: random.Random) -> Track:
 def _resizes(rng: random.Random) -> Track:
     name, small, large = rng.choice(sorted(THINGS)), rng.randint(44, 70), rng.randint(130, 180)
     x, y = (_somewhere(0, SIDE, large, rng) for _ in "xy")
-    return Track("resizes", "grows", (name,), [[Shown(name, side, x, y)] for side in _line(small, large)])
+    return Track("resizes", "grows", (name,), [[Shown(name, side, x, y)] for side in line(small, large)])
 
 
 def _comes(rng: random.Random) -> Track:
@@ -195,7 +196,7 @@ def _comes(rng: random.Random) -> Track:
 def _turns(rng: random.Random) -> Track:
     name, side, begin, far = rng.choice(sorted(THINGS)), rng.randint(90, 130), rng.uniform(0, 360), rng.uniform(120, 180)
     x, y = (_somewhere(0, SIDE, 1.42 * side, rng) for _ in "xy")
-    frames = [[Shown(name, side, x, y, angle)] for angle in _line(begin, begin + far)]
+    frames = [[Shown(name, side, x, y, angle)] for angle in line(begin, begin + far)]
     return Track("turns", "turns anticlockwise", (name,), frames)
 
 
@@ -238,11 +239,12 @@ def _path(low: float, high: float, side: float, rng: random.Random) -> Line:
     begin, end = low + side / 2 + MARGIN, high - side / 2 - MARGIN
     far = rng.uniform(FAR, end - begin)
     start = rng.uniform(begin, end - far)
-    return _line(start, start + far)
+    return line(start, start + far)
 
 
-def _line(start: float, end: float) -> Line:
-    return [start + (end - start) * number / (FRAMES - 1) for number in range(FRAMES)]
+def line(start: float, end: float, frames: int = FRAMES) -> Line:
+    """`frames` numbers at equal distances, from the first to the last."""
+    return [start + (end - start) * number / (frames - 1) for number in range(frames)]
 
 
 def questions(track: Track, rng: random.Random) -> list[QA]:

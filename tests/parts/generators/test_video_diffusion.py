@@ -22,16 +22,39 @@ UNET = {
     "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
     "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
 }
+HEADS = {"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 2, "out_channels": 2, "num_layers": 1}
+WAN = {
+    **HEADS,
+    "_class_name": "WanTransformer3DModel",
+    **{"patch_size": [1, 2, 2], "text_dim": 12, "freq_dim": 8, "ffn_dim": 16, "rope_max_seq_len": 8},
+}
+LATTE = {
+    **HEADS,
+    "_class_name": "LatteTransformer3DModel",
+    **{"cross_attention_dim": 16, "caption_channels": 12, "sample_size": 4, "patch_size": 2, "video_length": 3},
+    **{"norm_type": "ada_norm_single", "norm_elementwise_affine": False, "num_embeds_ada_norm": 50},
+}
 CONFIGS = {
     "flow": {"unet": UNET, "vae": KL, "scheduler": FLOW},
     "epsilon": {"unet": UNET, "vae": KL, "scheduler": {"_class_name": "DDIMScheduler", "num_train_timesteps": 50}},
     "pixels": {"unet": {**UNET, "in_channels": 3, "out_channels": 3}, "scheduler": FLOW},
+    "latte": {"transformer": LATTE, "vae": KL, "scheduler": FLOW},
+    "wan": {"transformer": WAN, "vae": KL, "scheduler": FLOW},
 }
+SD3 = {
+    **HEADS,
+    "_class_name": "SD3Transformer2DModel",
+    **{"sample_size": 4, "patch_size": 2, "joint_attention_dim": 12, "caption_projection_dim": 16},
+    **{"pooled_projection_dim": 12, "pos_embed_max_size": 4},
+}
+WAN_VAE = {"_class_name": "AutoencoderKLWan", "base_dim": 4, "z_dim": 2, "dim_mult": [1, 1], "num_res_blocks": 1}
+WAN_VAE |= {"temperal_downsample": [True]}
+SIZED = {"wan": {"size": (12, 8)}}  # it has no size of its own
 
 
 def generator(name: str = "flow", **options) -> VideoDiffusion:
     torch.manual_seed(0)
-    options = {"conditions": TEXTS, "frames": 3, "steps": 2} | options
+    options = {"conditions": TEXTS, "frames": 3, "steps": 2} | SIZED.get(name, {}) | options
     made = build("generator", GENERATORS, {"kind": "video-diffusion", "config": CONFIGS[name]} | options).eval()
     for parameter in made.network.parameters():  # some are zero at first, and nothing would pass them
         torch.nn.init.normal_(parameter, std=0.2)
@@ -107,13 +130,47 @@ def test_a_condition_learns_a_clip():
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_options_rebuild_it():
-    made = generator(size=(8, 16), guidance=2.0)
+@pytest.mark.parametrize("name", ["flow", "wan"])
+def test_options_rebuild_it(name):
+    made = generator(name, size=(8, 16), guidance=2.0, noise=0.2, clean=True)
     again = VideoDiffusion(**made.options)
     again.load_state_dict(made.state_dict())
     one, two = (each.make(torch.ones(1, 5, 12), torch.Generator().manual_seed(0))[0] for each in (made, again.eval()))
     assert [f.tobytes() for f in one[0]] == [f.tobytes() for f in two[0]]
     assert one[0][0].size == (8, 16)
+
+
+@pytest.mark.parametrize("name", ["latte", "wan"])
+def test_a_transformer_sees_every_frame_at_its_time(name):
+    made, condition = generator(name), torch.randn(1, 5, 12)
+    latents = torch.randn(1, *made.shape)
+    seen = made.predicted(latents, torch.tensor([3.0]), condition)
+    assert seen.shape == latents.shape
+    backwards = made.predicted(latents.flip(2), torch.tensor([3.0]), condition).flip(2)
+    assert not torch.allclose(seen, backwards, atol=1e-3)
+    changed = latents.clone()
+    changed[:, :, 0] += 1
+    assert not torch.allclose(made.predicted(changed, torch.tensor([3.0]), condition)[:, :, 2], seen[:, :, 2], atol=1e-4)
+
+
+def test_what_a_transformer_cannot_do_is_refused():
+    def of(name: str, config: dict, **options):
+        return generator(name, config={**CONFIGS[name], **config}, **options)
+
+    with pytest.raises(RecipeError, match="needs a 'transformer' that is a LatteTransformer3DModel or a Wan"):
+        of("wan", {"transformer": SD3})
+    with pytest.raises(RecipeError, match="AutoencoderKLWan is an autoencoder of clips; one of pictures"):
+        of("wan", {"vae": WAN_VAE})
+    with pytest.raises(RecipeError, match="begins a clip with a picture"):
+        of("wan", {"transformer": {**WAN, "in_channels": 5}})
+    with pytest.raises(RecipeError, match="size is needed: WanTransformer3DModel has none"):
+        of("wan", {}, size=None)
+    with pytest.raises(RecipeError, match="no multiple of 4 x 4, the pixels of one patch"):
+        generator("wan", size=(10, 8))
+    with pytest.raises(RecipeError, match="frames 3 is no multiple of 2, the frames of one patch"):
+        of("wan", {"transformer": {**WAN, "patch_size": [2, 2, 2]}})
+    with pytest.raises(RecipeError, match="frames is 4, but this network was built for 3"):
+        generator("latte", frames=4)
 
 
 def test_what_cannot_be_is_refused():

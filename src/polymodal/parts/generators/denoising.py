@@ -9,6 +9,7 @@ Networks and schedules are those of diffusers, called directly. Shapes: S latent
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -193,7 +194,8 @@ class Diffusion(Generator):
 def _attention(latents: Tensor, network: Any) -> AbstractContextManager[None]:
     """torch's fused attention goes backwards slowly in bfloat16 on a CPU: over few tokens, most of a step was that."""
     patch = network.config.get("patch_size") or 1
-    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT * patch**2:
+    size = patch**2 if isinstance(patch, int) else math.prod(patch)
+    if latents.device.type == "cpu" and latents[0, 0].numel() <= SHORT * size:
         return sdpa_kernel(SDPBackend.MATH)
     return nullcontext()
 
@@ -204,7 +206,7 @@ def _width(network: Any) -> int:
         return network.config.projection_class_embeddings_input_dim
     if both := generated_texts.widths(network):
         return max(both)
-    for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim"):
+    for name in ("encoder_hid_dim", "caption_channels", "joint_attention_dim", "cross_attention_dim", "text_dim"):
         width = network.config.get(name)
         if isinstance(width, int):
             return width
