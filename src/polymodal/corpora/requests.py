@@ -7,7 +7,7 @@ by somebody who had seen neither the recipes nor what is measured by. Answers in
 but begun: only that it opens nothing is to be learned. Some prompts it makes up; of these, those that could wish for a
 picture or a recording are left out. The test has things that no training names, and wordings of its own.
 
-    group draw, speak    `caption`: the wish; `text`: what is to be drawn, or said
+    group draw, speak, play, animate    `caption`: the wish; `text`: what is to be drawn, said, played or shown
     group aloud          `text`: a sentence
     group answers        `caption` and its question: the prompt; `text` and the answer: what the backbone says
     group words          the same, but that the answer is only begun
@@ -37,9 +37,10 @@ WRITTEN = Path(__file__).parent / "requests_written.jsonl"  # `makes`, `ask`, `s
 _ASKED = re.compile(
     r"\b(draw|paint|sketch|picture|image|illustrat|logo|photo|emoji|icon|flag|aloud|out loud|pronounc|audio|voice)", re.I
 )
+WISHES = {"image": "draw", "audio": "speak", "sound": "play", "clip": "animate"}  # groups, by what is wished for
 TIMES = 8  # things, or sentences, that each wording is about
 WHOLE = replies.Manner("answers", 48)
-BEGINNING = replies.Manner("words", 12, whole=False)
+BEGINNING = replies.Manner("words", 4, whole=False)
 NEARLY = (  # {a}: "a dog", {all}: "dogs", {word}: "dog"
     "What does {a} look like?",
     "What sound does {a} make?",
@@ -148,7 +149,7 @@ def jobs(backbone: Path, drafts: Path, report: Report | None = None) -> list[Job
         for number, sentence in enumerate(known)
     ]
     wishes = [
-        _job(f"wish-{number:04d}", {"image": "draw", "audio": "speak"}[row["makes"]], "train", row["ask"], row["say"])
+        _job(f"wish-{number:04d}", WISHES[row["makes"]], "train", row["ask"], row["say"])
         for number, row in enumerate(row for row in rows if row["makes"] is not None)
     ]
     return found + aloud + wishes
@@ -163,7 +164,7 @@ def _job(name: str, group: str, split: Any, prompt: str, text: str) -> Job:
         concept=concept(prompt),
         group=group,
         source=NAME,
-        vendor={"aloud": "grammar", "draw": "polymodal", "speak": "polymodal"}.get(group, ASSET),
+        vendor="grammar" if group == "aloud" else "polymodal" if group in WISHES.values() else ASSET,
         licence="Apache-2.0",
         split=split,
         concept_split="train" if split == "train" else "test",
