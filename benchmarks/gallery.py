@@ -1,10 +1,11 @@
-"""The pictures and recordings of docs/made.md: what nano makes of requests that nobody chose.
+"""The pictures, recordings and clips of docs/made.md: what nano makes of requests that nobody chose by what came of them.
 
     .venv/bin/python benchmarks/gallery.py
 
-Things are drawn by a fixed seed from those that all four styles draw: such as the generator was trained on in each, and
-such of which one design was held out of its training. What stands between the page's markers is written here, all else by
-hand; files go to docs/images/made. It needs the corpora emoji and emoji-3d.
+Things to draw are chosen by a fixed seed from those that all four styles draw: such as the generator was trained on in
+each, and such of which one design was held out of its training; what to show in clips from the pairs of a thing and a motion
+that were trained, and from those that were held out. What stands between the page's markers is written here, all else by hand; files go to
+docs/images/made. It needs the corpora emoji, emoji-3d and emoji-motions.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ SAID = (
     "What is the capital of France? Answer aloud.",
     "Read this aloud: A small model has learned to draw, and now it can speak.",
 )
+PLAYED = (
+    "Play the violin: three rising notes, slow.",
+    "Play me some marimba.",
+    "Let me hear a tuba: five falling notes, fast.",
+)
+CLIPS = 4  # of each line of the sheet of clips
 Sheet = list[tuple[str, list[tuple[Pair, Any]]]]  # of each thing, what is real and what was made in each style
 
 
@@ -86,22 +93,51 @@ def _lines(name: str, longest: int = 22) -> str:
     return "\n".join(lines)
 
 
-def spoken(composition: Any, folder: Path) -> str:
-    """Recordings with what was asked and what is said in them, as a table in Markdown."""
+def recorded(composition: Any, folder: Path, name: str, asked: Sequence[str]) -> str:
+    """Recordings with what was asked and what nano wrote in them, as a table in Markdown."""
     import soundfile
 
     cells: list[list[str]] = [[], [], []]
-    for number, question in enumerate(SAID):
+    for number, question in enumerate(asked):
         (part,) = [part for part in composition.ask(question, sampling=Sampling(seed=SEED)).media if part.type == "audio"]
         out = io.BytesIO()
         soundfile.write(out, part.media[0], int(part.media[1]), format="MP3")
-        write(folder / f"said-{number}.mp3", out.getvalue())
-        file = f"{FOLDER}/said-{number}.mp3"  # the site has a folder for each page
+        write(folder / f"{name}-{number}.mp3", out.getvalue())
+        file = f"{FOLDER}/{name}-{number}.mp3"  # the site has a folder for each page
         cells[0].append(f"*{question}*")
         cells[1].append(f'<audio controls preload="none" style="width:100%" src="../{file}">[listen]({file})</audio>')
         cells[2].append(f"“{part.caption}”")
-    lines = [cells[0], ["---"] * len(SAID), *cells[1:]]
+    lines = [cells[0], ["---"] * len(asked), *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def moving(composition: Any) -> tuple[bytes, str]:
+    """Clips side by side in one moving picture, trained pairs above held-out ones, and what they show."""
+    from polymodal.corpora.emoji_motions import THINGS, held_out
+    from polymodal.corpora.grammar import with_article
+    from polymodal.corpora.moving_stickers import MOTIONS
+
+    rng, shown, clips = random.Random(SEED), [], []
+    for held in (False, True):
+        pairs_ = [(thing, motion) for thing in THINGS for motion in MOTIONS if held_out(thing, motion) == held]
+        shown.append([f"{with_article(thing)} {motion}" for thing, motion in rng.sample(pairs_, CLIPS)])
+        for caption in shown[-1]:
+            answer = composition.ask(f"Make a clip: {caption}.", sampling=Sampling(seed=SEED, max_new_tokens=16))
+            clips.append(next(part.media for part in answer.media if part.type == "video"))
+    frames = []
+    for number in range(len(clips[0][0])):
+        page = Image.new("RGB", (CLIPS * (SIDE + 8), 2 * (SIDE + 8)), "white")
+        for place, (pictures, _) in enumerate(clips):
+            line, column = divmod(place, CLIPS)
+            page.paste(
+                pictures[number].resize((SIDE, SIDE), Image.Resampling.LANCZOS), (column * (SIDE + 8), line * (SIDE + 8))
+            )
+        frames.append(page)
+    out = io.BytesIO()
+    frames[0].save(
+        out, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / clips[0][1]), loop=0, quality=85
+    )
+    return out.getvalue(), f"Above, trained: {', '.join(shown[0])}. Below, held out: {', '.join(shown[1])}."
 
 
 def names(sheet: Sequence[tuple[str, Any]]) -> str:
@@ -121,7 +157,11 @@ def main() -> None:
         text = replaced(
             text, name, f"![{names(sheet)}: real pictures, and beside each what nano made]({FOLDER}/{name}.webp)"
         )
-    write(PAGE, replaced(text, "spoken", spoken(composition, folder)).encode())
+    for name, asked in (("said", SAID), ("played", PLAYED)):
+        text = replaced(text, name, recorded(composition, folder, name, asked))
+    sheet_, told = moving(composition)
+    write(folder / "clips.webp", sheet_)
+    write(PAGE, replaced(text, "clips", f"![clips that nano made]({FOLDER}/clips.webp)\n\n{told}").encode())
 
 
 if __name__ == "__main__":
