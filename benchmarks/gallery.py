@@ -3,9 +3,9 @@
     .venv/bin/python benchmarks/gallery.py
 
 Things to draw are chosen by a fixed seed from those that all four styles draw: such as the generator was trained on in
-each, and such of which one design was held out of its training; what to show in clips from the pairs of a thing and a motion
-that were trained, and from those that were held out. What stands between the page's markers is written here, all else by hand; files go to
-docs/images/made. It needs the corpora emoji, emoji-3d and emoji-motions.
+each, and such of which one design was held out of its training; what to show in clips from the pairs of a thing and a
+motion that were trained, and from those that were held out. What stands between the page's markers is written here, all
+else by hand; files go to docs/images/made. It needs the corpora emoji and emoji-3d.
 """
 
 from __future__ import annotations
