@@ -166,7 +166,7 @@ def build_outputs(
         out[name] = _build(f"outputs.{name}", recipe, backbone, first, lenient)
         first += out[name].grammar.size
     for name, design in out.items():
-        lender = design.generator and design.generator.borrows
+        lender = None if design.generator is None else design.generator.borrows
         if design.generator is not None and lender is not None:
             if lender not in out or lender == name:
                 raise RecipeError(f"outputs.{name}.generator: there is no other output '{lender}'{nearest(lender, out)}")
