@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import AssetError, DataError, RecipeError
+from polymodal.errors import AssetError, DataError, RecipeError, nearest
 from polymodal.model.config import OutputRecipe
 from polymodal.model.grammar import TAKES, Codes, Grammar, Latents, Masked, Signals, Text
 from polymodal.model.sequence import Made
@@ -165,6 +165,12 @@ def build_outputs(
     for name, recipe in recipes.items():
         out[name] = _build(f"outputs.{name}", recipe, backbone, first, lenient)
         first += out[name].grammar.size
+    for name, design in out.items():
+        lender = None if design.generator is None else design.generator.borrows
+        if design.generator is not None and lender is not None:
+            if lender not in out or lender == name:
+                raise RecipeError(f"outputs.{name}.generator: there is no other output '{lender}'{nearest(lender, out)}")
+            design.generator.borrow(out[lender].made_by())
     return out
 
 

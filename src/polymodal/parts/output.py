@@ -44,7 +44,8 @@ class Generator(nn.Module):
 
     `modality`: what it makes. `takes`: what a span has to hold for it: the `condition` of a diffusion model (vectors
     [Q, Dg]), the `codes` of a codec (ids [N] below `vocabulary`), its `latents` [N, Dg], or `text` for a tool that reads.
-    `positions`: Q or N; `width`: Dg. `options`: what rebuilds this architecture without its source.
+    `positions`: Q or N; `width`: Dg. `options`: what rebuilds this architecture without its source. `borrows`: the output
+    whose generator lends it a part (`borrow`).
     """
 
     modality: str
@@ -53,6 +54,7 @@ class Generator(nn.Module):
     width: int
     vocabulary: int = 0  # of a codec
     options: dict[str, Any]
+    borrows: str | None = None
 
     @abstractmethod
     def prepare(self, media: Any) -> Tensor:
@@ -78,6 +80,11 @@ class Generator(nn.Module):
         """What of this has the weights of `other`, where a run begins from it: this, or of a generator that tells another
         one what to make, that one."""
         return self
+
+    def borrow(self, other: Generator) -> None:
+        """Called once by the composition: use a part of `other`, and own none like it. Raises `RecipeError` if `other` has
+        no such part."""
+        raise NotImplementedError(f"{type(self).__name__} borrows nothing")
 
     def fit(self, targets: Tensor) -> Tensor:
         """[S, ...] -> [S]: how badly its codec or autoencoder gives the targets back."""

@@ -19,6 +19,7 @@ from polymodal.parts.generators import networks
 from polymodal.parts.generators.denoising import Diffusion
 from polymodal.parts.generators.generated_texts import GeneratedTexts, widths
 from polymodal.parts.generators.paired_texts import PairedTexts, sums
+from polymodal.parts.output import Generator
 
 CONDITIONS = {
     "texts": "polymodal.parts.generators.text_conditions.TextConditions",
@@ -83,6 +84,15 @@ class LatentDiffusion(Diffusion):
         described = {name: networks.described(part) for name, part in parts.items() if name != "text_encoder"}
         self.options = {"config": described, "conditions": conditions, "steps": steps, "guidance": guidance}
         self.options |= {"drop": drop, "min_snr": min_snr}
+
+    def borrow(self, other: Generator) -> None:
+        """Use the autoencoder of another generator. It is learned, moved and stored with that one alone."""
+        lender = getattr(other, "of", other)  # of one that reads prompts
+        theirs = lender.vae if isinstance(lender, LatentDiffusion) else None
+        if theirs is None or self.vae is None or networks.described(theirs) != networks.described(self.vae):
+            raise RecipeError(f"generator.autoencoder_of: '{self.borrows}' has no autoencoder like that in 'config.vae'")
+        del self.vae
+        self.__dict__["vae"] = theirs  # past nn.Module, which would own it
 
     def loss(self, targets: Tensor, condition: Tensor) -> Tensor:
         """What `prepare` makes, stacked, or its latents of `encode`, and [S, Q, Dg] -> [S]."""

@@ -31,12 +31,16 @@ class Prompted(Editor):
         if self.of.takes != "condition" or not isinstance(getattr(self.of, "texts", None), TextConditions):
             raise RecipeError(f"generator 'prompted': '{of['kind']}' has no text encoder that could read a prompt")
         self.modality = self.of.modality
+        self.borrows = self.of.borrows
         self.edits = isinstance(self.of, Editor) and self.of.edits
         kept = {key: value for key, value in self.of.options.items() if key != "path"}
         self.options = {"of": {"kind": of["kind"], **kept}}
 
     def begins_as(self, other: nn.Module) -> nn.Module:
         return self if isinstance(other, Prompted) else self.of
+
+    def borrow(self, other: Generator) -> None:
+        self.of.borrow(other)
 
     def prepare(self, media: Any) -> Tensor:
         return self.of.prepare(media)

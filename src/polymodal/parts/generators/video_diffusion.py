@@ -28,7 +28,8 @@ class VideoDiffusion(LatentDiffusion):
     """`path`: a Hub id or folder in the layout of diffusers with one of NETWORKS, an autoencoder of pictures and a text
     encoder; or `config`: `unet` or `transformer`, `vae` (none: pixels are denoised) and `scheduler`, random weights.
     `frames` of a clip, shown at `fps`; `size`: width and height in pixels, the network's own otherwise (Wan's has none, and
-    needs it). The rest is as in `ImageDiffusion`. Raises `RecipeError` for another network or an autoencoder of clips, and
+    needs it). `autoencoder_of`: an output of pictures whose autoencoder, alike in its config, is used and is no part of
+    this. The rest is as in `ImageDiffusion`. Raises `RecipeError` for another network or an autoencoder of clips, and
     for frames or sizes that the network cannot cut into its patches."""
 
     modality, kind = "video", "video-diffusion"
@@ -48,6 +49,7 @@ class VideoDiffusion(LatentDiffusion):
         noise: Annotated[float, Field(ge=0)] = 0.1,
         prior: Annotated[float, Field(ge=0)] = 1e-3,
         clean: bool = False,
+        autoencoder_of: str | None = None,
     ) -> None:
         parts = components(self.kind, path, config, usual="UNet3DConditionModel")
         _check(parts)
@@ -63,7 +65,8 @@ class VideoDiffusion(LatentDiffusion):
         self.shape = (self.network.config.in_channels, frames, self.size[1] // self.stride, self.size[0] // self.stride)
         _fit(self.network.config, self.shape, self.stride)
         self.options |= {"frames": frames, "fps": fps, "size": list(self.size)}
-        self.options |= {"noise": noise, "prior": prior, "clean": clean}
+        self.options |= {"noise": noise, "prior": prior, "clean": clean, "autoencoder_of": autoencoder_of}
+        self.borrows = autoencoder_of
 
     def prepare(self, media: Any) -> Tensor:
         """A `media.video.Video` -> the pictures at the middles of `frames` equal spans, [frames, 3, height, width]."""
