@@ -10,7 +10,7 @@ micro-batches' means would weigh a short answer as much as a long one: transform
 * `words`: projected position j should be the first token of line j of the answer, and the others are free: cells of a
   picture learn to say what they show.
 * `tags`: the classifier of a `tags` projector learns names.
-* Those of what a model makes are in `training.making`.
+* Those of what a model makes are in `training.making`, that of when it does in `training.opening`.
 * `prompt`, `reference`: P-Former learns prompts from text alone, and projectors learn to give them (`training.prompts`).
 """
 
@@ -28,7 +28,7 @@ from polymodal.model.modeling import MultimodalLM
 from polymodal.parts.base import FILLER, Features
 from polymodal.parts.input_projectors.classifiers import Discriminant
 from polymodal.parts.input_projectors.tags import Tags
-from polymodal.training import making, prompts
+from polymodal.training import making, opening, prompts
 from polymodal.training.step import Loss, Step, heads
 
 
@@ -178,6 +178,7 @@ _ELSEWHERE: dict[str, Callable[[Step], tuple[Tensor, Tensor]]] = {
     "flow": making.flow,
     "generate": making.generate,
     "autoencode": making.autoencode,
+    "open": opening.opening,
 }
 OBJECTIVES |= {name: partial(_loss, made) for name, made in _ELSEWHERE.items()}
 

@@ -156,6 +156,7 @@ COUNTS: dict[str, Callable[[Batch], int]] = {
     "tags": lambda batch: len(batch.names),
     "prompt": lambda batch: sum(map(len, answers(batch))),
     "reference": lambda batch: len(batch.names),
+    "open": lambda batch: len(batch.names),
     **dict.fromkeys(("condition", "regression", "contrast", "diffusion", "flow", "generate", "autoencode"), spans_of),
     "masked": positions_of,
 }
