@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def opening(step: Step) -> tuple[Tensor, Tensor]:
     """Losses and counts [B]. Raises `RecipeError` for a model without outputs, a seq2seq backbone, packed rows, several
-    processes, and a stage in which anything else learns; `DataError` for an example whose answer stands at its very beginning."""
+    processes, and a stage in which anything else learns; `DataError` for an answer with nothing in front of it."""
     model, batch = step.model, step.batch
     alone = batch.target is None and batch.positions is None and step.whole.processes == 1
     if not model.designs or not alone:
@@ -57,11 +57,12 @@ def _key(step: Step, example: int, at: int) -> str:
 
 @torch.no_grad()
 def _read(step: Step, begins: Tensor) -> list[Tensor]:
-    """[D + 1] of each example: the state that predicts where its answer begins, and the log-sum of all but own ids there."""
+    """[D + 1] of each example: the state that predicts its answer's first token, and the log-sum of all but own ids."""
     model, batch = step.model, step.batch
-    mask = batch.mask.to(model.device)
+    last = int(begins.max())  # what stands behind the prompts is not run
+    embeds, mask = model.embed(batch, step.features)[:, :last], batch.mask.to(model.device)[:, :last]
     with model.attending(batch, step.features):
-        hidden = model.backbone.hidden(model.embed(batch, step.features), mask)
+        hidden = model.backbone.hidden(embeds, mask)
     states = hidden[torch.arange(len(begins), device=hidden.device), begins.to(hidden.device) - 1]
     logits = model.backbone.head(states).float()[:, : min(model.own_ids)]
     return [*torch.cat([states.float(), logits.logsumexp(-1, keepdim=True)], 1).cpu()]
