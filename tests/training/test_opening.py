@@ -29,7 +29,7 @@ def composition(tiny_recipe) -> Composition:
 def batch(composition):
     asked, drawn = drawing()
     bare = assistant(*[part for part in drawn.parts if part.type != "text"])
-    talks = [[asked, bare], [user("What is a heart?"), assistant("a form")], [user("Hello, you there!"), assistant("Hello!")]]
+    talks = [[asked, bare], [user("What is a heart?"), assistant("a form")], [user("Hello, you!"), assistant("Hello!")]]
     return collate([composition.processor.encode(talk) for talk in talks], composition.processor.pad_id)
 
 
