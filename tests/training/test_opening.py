@@ -59,7 +59,7 @@ def test_it_learns_to_open_where_it_should_and_nowhere_else(composition, batch):
     backbone = {name: weight.clone() for name, weight in model.backbone.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 0.1)
     losses = []
-    for _ in range(100):
+    for _ in range(500):
         loss = objective("open")(Step(model, batch, reduced=kept)).each.sum()
         optimizer.zero_grad()
         loss.backward()

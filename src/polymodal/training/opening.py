@@ -37,8 +37,8 @@ def opening(step: Step) -> tuple[Tensor, Tensor]:
         if at == 0:
             raise DataError(f"{name}: objective 'open' needs an answer behind a prompt")
     keys = [_key(step, e, int(at)) for e, at in enumerate(begins)]
-    if any(key not in step.reduced for key in keys):
-        step.reduced.update(zip(keys, _read(step, begins), strict=True))
+    if missing := [e for e, key in enumerate(keys) if key not in step.reduced]:
+        step.reduced.update(zip([keys[e] for e in missing], _read(step, begins, missing), strict=True))
     known = torch.stack([step.reduced[key] for key in keys]).to(model.device)  # [B, D + 1]
     openers = list(model.openers)
     rows = torch.stack([design.tokens.head[0] for design in model.designs.values()])
@@ -56,13 +56,16 @@ def _key(step: Step, example: int, at: int) -> str:
 
 
 @torch.no_grad()
-def _read(step: Step, begins: Tensor) -> list[Tensor]:
-    """[D + 1] of each example: the state that predicts its answer's first token, and the log-sum of all but own ids."""
+def _read(step: Step, begins: Tensor, which: list[int]) -> list[Tensor]:
+    """[D + 1] of `which` examples: the state that predicts its answer's first token, and the log-sum of all but own ids."""
     model, batch = step.model, step.batch
-    last = int(begins.max())  # what stands behind the prompts is not run
-    embeds, mask = model.embed(batch, step.features)[:, :last], batch.mask.to(model.device)[:, :last]
-    with model.attending(batch, step.features):
-        hidden = model.backbone.hidden(embeds, mask)
-    states = hidden[torch.arange(len(begins), device=hidden.device), begins.to(hidden.device) - 1]
+    last = int(begins[which].max())  # what stands behind the prompts is not run
+    embeds, mask = model.embed(batch, step.features), batch.mask.to(model.device)
+    if any(part.fusion.attends for part in model.modalities.values()):  # its layers look at the media of the whole batch
+        with model.attending(batch, step.features):
+            hidden = model.backbone.hidden(embeds[:, :last], mask[:, :last])[which]
+    else:
+        hidden = model.backbone.hidden(embeds[which, :last], mask[which, :last])
+    states = hidden[torch.arange(len(which), device=hidden.device), begins[which].to(hidden.device) - 1]
     logits = model.backbone.head(states).float()[:, : min(model.own_ids)]
     return [*torch.cat([states.float(), logits.logsumexp(-1, keepdim=True)], 1).cpu()]
