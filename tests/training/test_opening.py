@@ -65,7 +65,7 @@ def test_it_learns_to_open_where_it_should_and_nowhere_else(composition, batch):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.05 < losses[0]
+    assert losses[-1] < losses[0] / 50
     assert all(torch.equal(weight, backbone[name]) for name, weight in model.backbone.named_parameters())
 
 
