@@ -21,28 +21,28 @@ import numpy as np
 import torch
 
 from common import options, show, start
-from polymodal.corpora.grammar import NUMBERS
 from polymodal.corpora.instruments import DIRECTIONS, NOTES, TEMPI
 from polymodal.evaluation.metrics import wilson
 from polymodal.parts.output import Target
-from sound_judge import HEARD, VIEWS, Judge, Wish, instruments, played, trained
+from sound_judge import VIEWS, Judge, Wish, instruments, played, recordings
 
-BATCH = 31
+BATCH = 8
+HEARD = 16_000  # samples per second that the judge hears
 
 
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--each", type=int, default=3, help="captions of each instrument and set")
-    parser.add_argument("--folder", type=Path, default=Path("runs/making"), help="for the judge, and some recordings")
+    parser.add_argument("--folder", type=Path, default=Path("runs/making"), help="for some recordings")
     parser.add_argument("--guidance", type=float, help="in place of the model's own")
     arguments = start(parser)
     import polymodal
 
-    judge = trained(arguments.folder / "sound-judge.safetensors")
     generator = polymodal.load(arguments.model).model.designs["audio"].made_by()
     generator = getattr(generator, "of", generator)  # of one that is told in words
     if arguments.guidance is not None:
         generator.guidance = arguments.guidance
+    judge = Judge(generator.prepare)
     rows: list[dict[str, Any]] = []
 
     def rate(who: str, sounds: Sequence[np.ndarray], wishes: Sequence[Wish], views: Sequence[str] = VIEWS) -> None:
@@ -72,14 +72,10 @@ def main() -> None:
 
 def captions(each: int) -> tuple[list[Wish], list[Wish]]:
     """`each` captions of every instrument that training has, and as many that it has not."""
-    from polymodal import corpora
-
     rng = random.Random(0)
     trained_on: dict[str, set[Wish]] = {}
-    for item in (item for item in corpora.read("instruments") if item.split == "train"):
-        said = {question.type: question.answer for question in item.questions}
-        wish = Wish(item.subgroup, said["direction"], said["tempo"], NUMBERS.index(said["count"]))
-        trained_on.setdefault(item.subgroup, set()).add(wish)
+    for one in recordings():
+        trained_on.setdefault(one.wish.instrument, set()).add(one.wish)
     known, new = [], []
     for name in instruments():
         every = {Wish(name, *rest) for rest in itertools.product(DIRECTIONS, TEMPI, NOTES)}
