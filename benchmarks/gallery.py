@@ -36,7 +36,7 @@ SAID = (
     "Read this aloud: A small model has learned to draw, and now it can speak.",
 )
 PLAYED = (
-    "Play the violin: three rising notes, slow.",
+    "Play the accordion: three rising notes, slow.",
     "Play me some marimba.",
     "Let me hear a tuba: five falling notes, fast.",
 )
