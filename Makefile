@@ -56,7 +56,6 @@ train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v2-sft.yaml
 	$(BIN)/polymodal train recipes/nano/v3-pt-image.yaml
 	$(BIN)/polymodal train recipes/nano/v3-pt-sound.yaml
-	$(BIN)/polymodal train recipes/nano/v3-pt-clip.yaml
 	$(BIN)/polymodal train recipes/nano/v3-sft.yaml
 
 $(BIN)/python:

@@ -1,10 +1,9 @@
-"""The pictures, recordings and clips of docs/made.md: what nano makes of requests that nobody chose by what came of them.
+"""The pictures and recordings of docs/made.md: what nano makes of requests that nobody chose by what came of them.
 
     .venv/bin/python benchmarks/gallery.py
 
 Things to draw are chosen by a fixed seed from those that all four styles draw: such as the generator was trained on in
-each, and such of which one design was held out of its training; what to show in clips from the pairs of a thing and a
-motion that were trained, and from those that were held out. What stands between the page's markers is written here, all
+each, and such of which one design was held out of its training. What stands between the page's markers is written here, all
 else by hand; files go to docs/images/made. It needs the corpora emoji and emoji-3d.
 """
 
@@ -40,7 +39,6 @@ PLAYED = (
     "Play me some marimba.",
     "Let me hear a tuba: five falling notes, fast.",
 )
-CLIPS = 4  # of each line of the sheet of clips
 Sheet = list[tuple[str, list[tuple[Pair, Any]]]]  # of each thing, what is real and what was made in each style
 
 
@@ -111,35 +109,6 @@ def recorded(composition: Any, folder: Path, name: str, asked: Sequence[str]) ->
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def moving(composition: Any) -> tuple[bytes, str]:
-    """Clips side by side in one moving picture, trained pairs above held-out ones, and what they show."""
-    from polymodal.corpora.emoji_motions import THINGS, held_out
-    from polymodal.corpora.grammar import with_article
-    from polymodal.corpora.moving_stickers import MOTIONS
-
-    rng, shown, clips = random.Random(SEED), [], []
-    for held in (False, True):
-        pairs_ = [(thing, motion) for thing in THINGS for motion in MOTIONS if held_out(thing, motion) == held]
-        shown.append([f"{with_article(thing)} {motion}" for thing, motion in rng.sample(pairs_, CLIPS)])
-        for caption in shown[-1]:
-            answer = composition.ask(f"Make a clip: {caption}.", sampling=Sampling(seed=SEED, max_new_tokens=16))
-            clips.append(next(part.media for part in answer.media if part.type == "video"))
-    frames = []
-    for number in range(len(clips[0][0])):
-        page = Image.new("RGB", (CLIPS * (SIDE + 8), 2 * (SIDE + 8)), "white")
-        for place, (pictures, _) in enumerate(clips):
-            line, column = divmod(place, CLIPS)
-            page.paste(
-                pictures[number].resize((SIDE, SIDE), Image.Resampling.LANCZOS), (column * (SIDE + 8), line * (SIDE + 8))
-            )
-        frames.append(page)
-    out = io.BytesIO()
-    frames[0].save(
-        out, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / clips[0][1]), loop=0, quality=85
-    )
-    return out.getvalue(), f"Above, trained: {', '.join(shown[0])}. Below, held out: {', '.join(shown[1])}."
-
-
 def names(sheet: Sequence[tuple[str, Any]]) -> str:
     return ", ".join(name for name, _ in sheet)
 
@@ -159,9 +128,7 @@ def main() -> None:
         )
     for name, asked in (("said", SAID), ("played", PLAYED)):
         text = replaced(text, name, recorded(composition, folder, name, asked))
-    sheet_, told = moving(composition)
-    write(folder / "clips.webp", sheet_)
-    write(PAGE, replaced(text, "clips", f"![clips that nano made]({FOLDER}/clips.webp)\n\n{told}").encode())
+    write(PAGE, text.encode())
 
 
 if __name__ == "__main__":
