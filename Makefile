@@ -54,9 +54,6 @@ train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v2-pt-video.yaml
 	$(BIN)/polymodal train recipes/nano/v2-pt-maps.yaml
 	$(BIN)/polymodal train recipes/nano/v2-sft.yaml
-	$(BIN)/polymodal train recipes/nano/v3-pt-image.yaml
-	$(BIN)/polymodal train recipes/nano/v3-pt-sound.yaml
-	$(BIN)/polymodal train recipes/nano/v3-sft.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -72,4 +69,4 @@ $(VENV)/.dev: $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf build dist made .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,13 @@
-"""What nano makes: the right thing when it is asked, nothing when it is not, and how good it is.
+"""What a model makes that draws and speaks: the right thing when it is asked, nothing when it is not, and how good it is.
 
-    .venv/bin/python benchmarks/making.py [--only requests|pictures|speech|seconds]
+    .venv/bin/python benchmarks/making.py --model runs/nano-v3/model [--only requests|pictures|speech|seconds]
+
+That model is made by recipes/nano/v3-*.yaml; the nano that comes with the package makes nothing yet.
 
 *requests*: benchmarks/requests.jsonl, 320 requests and questions in wordings that no training has, written by somebody
 who had not seen those of the training: 80 wish for a picture, 80 want to hear something, 160 want words. Greedy. By
 requests-dev.jsonl, another such list, it was decided what to train on (`--list`).
-*pictures*: nano is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
+*pictures*: it is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
 says what is drawn, and in which style. Beside it: combinations of concept and design that were held out, the generator
 without nano, requests and pictures *shuffled*, the mean picture, and the real ones, of which those that were held out the
 judge has never seen.
