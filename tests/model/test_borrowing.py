@@ -11,8 +11,10 @@ from tests.parts.generators.test_diffusion import KL
 from tests.parts.generators.test_video_diffusion import WAN, clip
 
 import polymodal
-from polymodal.errors import RecipeError
+from polymodal.errors import AssetError, RecipeError
+from polymodal.model.composing import compose
 from polymodal.model.composition import Composition
+from polymodal.parts.generators import diffusion
 from polymodal.parts.output import Target
 from polymodal.training.stage import select
 
@@ -83,3 +85,17 @@ def test_what_cannot_be_borrowed_is_refused(recipe):
         clips["autoencoder_of"] = name
         with pytest.raises(RecipeError, match=f"outputs.video.generator: there is no other output '{name}'"):
             Composition.from_recipe(recipe)
+
+
+def test_where_the_lender_is_missing_both_are_done_without(recipe, monkeypatch):
+    composition = Composition.from_recipe(recipe)
+
+    def absent(*args, **options):
+        raise AssetError("the generator of pictures is not here; fetch it")
+
+    monkeypatch.setattr(diffusion, "components", absent)
+    with pytest.raises(AssetError, match="fetch it"):
+        compose(composition.recipe)
+    designs = compose(composition.recipe, lenient=True).designs
+    assert [design.generator for design in designs.values()] == [None, None]
+    assert {design.missing for design in designs.values()} == {"the generator of pictures is not here; fetch it"}

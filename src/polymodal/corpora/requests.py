@@ -31,7 +31,7 @@ from polymodal.errors import DataError
 
 NAME = "requests"
 ASSET = replies.ASSET
-VERSION = 4
+VERSION = 5
 MADE_UP = 448  # prompts that the backbone makes up
 WRITTEN = Path(__file__).parent / "requests_written.jsonl"  # `makes`, `ask`, `say`
 _ASKED = re.compile(

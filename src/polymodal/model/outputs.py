@@ -159,7 +159,7 @@ def build_outputs(
     recipes: Mapping[str, OutputRecipe], backbone: Backbone, lenient: bool = False
 ) -> dict[str, OutputDesign]:
     """The outputs of a recipe; ids are given in its order. `lenient`: one whose generator's weights are not here is built
-    without, if its ids can be told. Raises `RecipeError` for parts that do not fit."""
+    without, if its ids can be told, and so is one that borrows of it. Raises `RecipeError` for parts that do not fit."""
     first = backbone.lm.get_input_embeddings().num_embeddings
     out: dict[str, OutputDesign] = {}
     for name, recipe in recipes.items():
@@ -170,7 +170,10 @@ def build_outputs(
         if design.generator is not None and lender is not None:
             if lender not in out or lender == name:
                 raise RecipeError(f"outputs.{name}.generator: there is no other output '{lender}'{nearest(lender, out)}")
-            design.generator.borrow(out[lender].made_by())
+            if lenient and (why := out[lender].missing):
+                design.generator, design.missing = None, why
+            else:
+                design.generator.borrow(out[lender].made_by())
     return out
 
 
