@@ -5,8 +5,9 @@
 That model is made by recipes/nano/v3-*.yaml; the nano that comes with the package makes nothing yet.
 
 *requests*: benchmarks/requests.jsonl, 320 requests and questions in wordings that no training has, written by somebody
-who had not seen those of the training: 80 wish for a picture, 80 want to hear something, 160 want words. Greedy. By
-requests-dev.jsonl, another such list, it was decided what to train on (`--list`).
+who had not seen those of the training: 80 wish for a picture, 80 want to hear something said, 160 want words. With `--list`
+another: requests-more.jsonl has 40 wishes for notes, 40 for a clip and 40 that are neither; by their twins, *-dev.jsonl, it
+was decided what to train on. Greedy.
 *pictures*: it is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
 says what is drawn, and in which style. Beside it: combinations of concept and design that were held out, the generator
 without nano, requests and pictures *shuffled*, the mean picture, and the real ones, of which those that were held out the
@@ -38,6 +39,7 @@ from polymodal.parts.output import Target
 
 HERE = Path(__file__).resolve().parent
 DRAW = "Draw {caption}, {style} style."
+MADE_BY = {"image": "image", "audio": "speech", "sound": "sound", "clip": "clip"}  # the outputs of nano
 SAY = 60  # the first of those that want to hear something want to hear a sentence
 
 
@@ -84,10 +86,11 @@ def requests(composition: Any, arguments: Any) -> list[dict[str, Any]]:
     asked = read(arguments)
     answers = answered(composition, [row["ask"] for row in asked])
     rows = []
-    for kind in ("image", "audio", None):
+    for kind in sorted({row["makes"] for row in asked}, key=[*MADE_BY, None].index):
+        wanted = {MADE_BY[kind]} if kind else set()
         mine = [(row, parts) for row, parts in zip(asked, answers, strict=True) if row["makes"] == kind]
         made = [[part for part in parts if part.type != "text"] for _, parts in mine]
-        right = sum({part.type for part in parts} == ({kind} if kind else set()) for parts in made)
+        right = sum({part.output for part in parts} == wanted for parts in made)
         whole = sum(all(part.failed is None and part.caption for part in parts) for parts in made)
         low, high = wilson(right, len(mine))
         named = [told(row["about"], parts) for (row, _), parts in zip(mine, made, strict=True) if kind]
@@ -102,8 +105,8 @@ def requests(composition: Any, arguments: Any) -> list[dict[str, Any]]:
             }
         )
         for (row, _), parts in zip(mine, made, strict=True):
-            if {part.type for part in parts} != ({kind} if kind else set()) and not arguments.json:
-                print(f"  {kind or 'words'}: {row['ask']!r} -> {[(p.type, p.caption) for p in parts] or 'words'}")
+            if {part.output for part in parts} != wanted and not arguments.json:
+                print(f"  {kind or 'words'}: {row['ask']!r} -> {[(p.output, p.caption) for p in parts] or 'words'}")
     return rows
 
 
