@@ -33,8 +33,10 @@ from polymodal import corpora
 from polymodal.corpora.moving_stickers import MOTIONS
 from polymodal.evaluation.metrics import wilson
 from polymodal.media.video import load_video
+from polymodal.parts.generators.pictures import pictures
 from polymodal.parts.output import Target
 
+OUTPUT = "clip"  # as recipes/nano/v3-pt-clip.yaml calls it
 INK = 30  # levels below white from which a pixel is of the thing
 SEEN = 20  # pixels of a thing that is there
 GROWN = 1.8  # times the area
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=110, help="clips of each set, at most")
     parser.add_argument("--folder", type=Path, default=Path("runs/clips-made"), help="for the judge and sheets of frames")
     arguments = start(parser)
-    generator = polymodal.load(arguments.model).model.designs["video"].made_by()
+    generator = polymodal.load(arguments.model).model.designs[OUTPUT].made_by()
     generator = getattr(generator, "of", generator)  # of one that reads prompts
     items = corpora.read("emoji-motions")
     judge = trained(lessons(items), arguments.folder / "thing-judge.safetensors")
@@ -108,7 +110,7 @@ def makes(generator: Any, captions: Sequence[str], seed: int = 0, at_once: int =
 
 def levels(clip: torch.Tensor) -> np.ndarray:
     """[F, 3, H, W] from -1 to 1 -> uint8 [F, H, W, 3]."""
-    return ((clip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return np.stack([np.asarray(frame) for frame in pictures(clip)])
 
 
 def motion(clip: np.ndarray) -> str:

@@ -1,9 +1,10 @@
-"""An independent judge of generated sounds: which instrument plays, which way the notes go, how fast and how many?
+"""A judge of generated sounds: which instrument plays, which way the notes go, how fast and how many?
 
-Linear discriminants (Fisher 1936) over log-mels, fitted in seconds to the recordings of the corpus `instruments` that
-generators are trained on; it has seen nothing that a generator makes. The instrument is told by the mean and deviation of
-the loud frames, tempo and number of notes by where it becomes louder, direction by the coarse picture of all. How it
-judges new recordings is its own measure: of the direction it is sure in four of five only.
+Linear discriminants over log-mels, fitted in seconds to the recordings of the corpus `instruments` that generators are
+trained on; it has seen nothing that a generator makes. It reads what the generator does, its mels, and so hears nothing
+that these leave out. The instrument is told by the mean and deviation of the loud frames, tempo and number of notes by
+where it becomes louder, direction by the coarse picture of all. How it judges new recordings is its own measure: of the
+direction it is right in three of four.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from polymodal.corpora.grammar import NUMBERS
 from polymodal.corpora.instruments import DIRECTIONS, KINDS, LOW, NOTES, TEMPI, melodies, render
+from polymodal.parts.input_projectors.classifiers import Discriminant
 
 LOUD = 2.0  # below the loudest frame, in standardised log-mels: frames that tell the instrument
 LAGS = range(2, 40)  # frames from note to note
@@ -88,7 +90,11 @@ class Judge:
         self.prepare, self.names = prepare, instruments()
         seen = [self.features(one.samples) for one in recordings()]
         wanted = self.wanted([one.wish for one in recordings()])
-        self.views = [Discriminant(torch.stack(rows), wanted[:, i]) for i, rows in enumerate(zip(*seen, strict=True))]
+        self.views = []
+        for each, right in zip(zip(*seen, strict=True), wanted.T, strict=True):
+            rows = torch.stack(each)
+            self.views.append(Discriminant(rows.shape[1], int(right.max()) + 1, SHRINK))
+            self.views[-1].example(rows, right)
 
     def features(self, samples: np.ndarray) -> list[Tensor]:
         """What each of VIEWS is told by, whatever the loudness."""
@@ -112,26 +118,10 @@ class Judge:
         rows = [(self.names.index(w.instrument), way(w.direction), tempi.index(w.tempo), w.notes) for w in wishes]
         return torch.tensor(rows) - torch.tensor([0, 0, 0, NOTES.start])
 
+    @torch.no_grad()
     def right(self, sounds: Sequence[np.ndarray], wanted: Tensor) -> dict[str, Tensor]:
         """Which of the recordings are heard as what they should be, bool [S] each; the instrument among five as well."""
         rows = [torch.stack(view) for view in zip(*(self.features(one) for one in sounds), strict=True)]
         out = [view(own) for view, own in zip(self.views, rows, strict=True)]
         hits = {view: logits.argmax(1) == wanted[:, i] for i, (view, logits) in enumerate(zip(VIEWS, out, strict=True))}
         return hits | {"top 5": (out[0].topk(5, 1).indices == wanted[:, :1]).any(1)}
-
-
-class Discriminant:
-    """Classes 0, 1, ... of rows [S, F], by Gaussians of one covariance."""
-
-    def __init__(self, rows: Tensor, classes: Tensor) -> None:
-        self.mean, self.scale = rows.mean(0), rows.std(0) + 1e-3
-        rows = (rows - self.mean) / self.scale
-        means = torch.stack([rows[classes == number].mean(0) for number in range(int(classes.max()) + 1)])
-        within = rows - means[classes]
-        spread = within.T @ within / len(rows)
-        spread = (1 - SHRINK) * spread + SHRINK * spread.diag().mean() * torch.eye(len(spread))
-        self.weights = torch.linalg.solve(spread, means.T)
-        self.bias = -(means.T * self.weights).sum(0) / 2
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return (rows - self.mean) / self.scale @ self.weights + self.bias

@@ -2,17 +2,18 @@
 
     .venv/bin/python benchmarks/sounds_made.py --model runs/nano-v3-pt-sound/model
 
-An independent judge (see sound_judge) hears them. *Real*: melodies that neither it nor the generator has heard, as they
-are; through mels and the vocoder; and through the autoencoder as well: what a generator cannot surpass. *Trained* captions
-are those of training; *new* ones combine an instrument and a melody that training never combined. *Shuffled*: what was
-made of one caption, judged by another's. *Name alone*: of captions such as "flute". Chance is a constant guess's.
-Intervals are Wilson's, 95 %.
+A judge that learned from real recordings (see sound_judge) hears them. *Real*: melodies that neither it nor the generator
+has heard, as they are; through mels and the vocoder; and through the autoencoder as well: what a generator cannot surpass.
+*Trained* captions are those of training; *new* ones combine an instrument and a melody that training never combined.
+*Shuffled*: what was made of one caption, judged by another's. *Name alone*: of captions such as "flute". Chance is a
+constant guess's. Intervals are Wilson's, 95 %.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ import numpy as np
 import torch
 
 from common import options, show, start
+from polymodal import media
+from polymodal.corpora.building import write
 from polymodal.corpora.instruments import DIRECTIONS, NOTES, TEMPI
 from polymodal.evaluation.metrics import wilson
 from polymodal.parts.output import Target
 from sound_judge import VIEWS, Judge, Wish, instruments, played, recordings
 
+OUTPUT = "sound"  # as recipes/nano/v3-pt-sound.yaml calls it
 BATCH = 8
-HEARD = 16_000  # samples per second that the judge hears
+HEARD = 16_000  # samples per second of what `media.load_audio` gives, and the judge hears
 
 
 def main() -> None:
@@ -38,7 +42,7 @@ def main() -> None:
     arguments = start(parser)
     import polymodal
 
-    generator = polymodal.load(arguments.model).model.designs["audio"].made_by()
+    generator = polymodal.load(arguments.model).model.designs[OUTPUT].made_by()
     generator = getattr(generator, "of", generator)  # of one that is told in words
     if arguments.guidance is not None:
         generator.guidance = arguments.guidance
@@ -101,7 +105,8 @@ def through(generator: Any, recordings: Sequence[np.ndarray], coded: bool) -> li
     mels = torch.stack([generator.prepare(samples) for samples in recordings])
     if coded:
         mels = torch.cat([generator._decoded(generator._latents(part)) for part in mels.split(BATCH)])
-    return [heard(wave, generator.rate) for part in mels.split(BATCH) for wave in generator.vocoder(part[:, 0]).numpy()]
+    waves = torch.cat([generator.vocoder(part[:, 0]).clamp(-1, 1) for part in mels.split(BATCH)])
+    return [media.load_audio((wave, generator.rate)) for wave in waves.numpy()]
 
 
 def made(generator: Any, texts: Sequence[str], seed: int = 0) -> list[np.ndarray]:
@@ -109,15 +114,8 @@ def made(generator: Any, texts: Sequence[str], seed: int = 0) -> list[np.ndarray
     random_, found = torch.Generator().manual_seed(seed), []
     for at in range(0, len(texts), BATCH):
         condition = generator.condition([Target(text) for text in texts[at : at + BATCH]])
-        found += [heard(wave, rate) for wave, rate in generator.make(condition, random_)]
+        found += [media.load_audio(recording) for recording in generator.make(condition, random_)]
     return found
-
-
-def heard(wave: np.ndarray, rate: int) -> np.ndarray:
-    """Samples at the rate at which the judge listens."""
-    import soxr
-
-    return soxr.resample(wave, rate, HEARD)
 
 
 def keep(folder: Path, who: str, sounds: Sequence[np.ndarray], wishes: Sequence[Wish]) -> None:
@@ -127,9 +125,7 @@ def keep(folder: Path, who: str, sounds: Sequence[np.ndarray], wishes: Sequence[
     place = folder / "sounds" / who.replace(" ", "-")
     place.mkdir(parents=True, exist_ok=True)
     for wave, wish in zip(sounds, wishes, strict=True):
-        (place / f"{wish.caption.replace(': ', '-').replace(', ', '-').replace(' ', '-')}.flac").write_bytes(
-            flac(wave, HEARD)
-        )
+        write(place / f"{'-'.join(re.findall('[a-z]+', wish.caption.lower()))}.flac", flac(wave, HEARD))
 
 
 if __name__ == "__main__":

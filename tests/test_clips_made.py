@@ -1,4 +1,5 @@
-"""The benchmark of clips reads motion from pixels: it is right of clips whose motion is known, whoever drew them."""
+"""The benchmark of clips reads motion from pixels: it is right of clips whose motion is known, whoever drew them. Those of
+clips and of sounds measure what their recipes make."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from PIL import Image, ImageDraw
 
 from polymodal.corpora import emoji_motions
 from polymodal.corpora.moving_stickers import MOTIONS, drawn
+from polymodal.model.config import read_yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import clips_made
+import sounds_made
 
 
 def clip(motion: str, seed: int) -> np.ndarray:
@@ -41,3 +44,10 @@ def test_what_is_cropped_fills_the_picture():
     ink = clips_made.cropped(clip("moves left", 0)).min(-1) < 200
     ys, _ = np.nonzero(ink)
     assert np.ptp(ys) > 44
+
+
+@pytest.mark.parametrize(("benchmark", "recipe"), [(clips_made, "v3-pt-clip"), (sounds_made, "v3-pt-sound")])
+def test_a_benchmark_measures_an_output_that_its_recipe_has(benchmark, recipe):
+    recipes = Path(__file__).resolve().parents[1] / "recipes/nano"
+    for name in (recipe, "v3-sft"):
+        assert benchmark.OUTPUT in read_yaml(recipes / f"{name}.yaml")["model"]["outputs"]

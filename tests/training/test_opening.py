@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from polymodal.content import assistant, user
+from polymodal.content import Part, assistant, user
 from polymodal.errors import DataError, RecipeError
 from polymodal.model.composition import Composition
 from polymodal.model.sequence import collate
 from polymodal.training.objectives import objective
 from polymodal.training.stage import select
 from polymodal.training.step import Step
+from tests.conftest import picture
 from tests.outputs import drawing, with_output
 
 HEAD = "outputs.*.tokens.head"
@@ -52,6 +53,28 @@ def test_a_prompt_is_read_once(composition, batch, monkeypatch):
     again = objective("open")(Step(model, batch, reduced=kept))
     torch.testing.assert_close(again.each, first)
     assert again.counts.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_of_prompts_that_are_known_no_picture_is_encoded_again(composition, monkeypatch, precision):
+    model, processor, kept = composition.model, composition.processor, {}
+    shown = [user(Part("image", media=picture(seed, (16, 16))), "What is this?") for seed in (1, 2)]
+    talks = [[each, assistant("a form")] for each in shown]
+
+    def run(*which, kept):
+        batch = collate([processor.encode(talks[i]) for i in which], processor.pad_id)
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            return objective("open")(Step(model, batch, reduced=kept)).each
+
+    whole = run(0, 1, kept={})
+    run(0, kept=kept)
+    encoded, encode = [], type(model).encode
+    monkeypatch.setattr(type(model), "encode", lambda self, items: encoded.extend(items) or encode(self, items))
+    again = run(0, 1, kept=kept)
+    torch.testing.assert_close(again, whole, rtol=0.02, atol=1e-4)
+    assert len(encoded) == 1
+    run(0, 1, kept=kept)
+    assert len(encoded) == 1
 
 
 def test_it_learns_to_open_where_it_should_and_nowhere_else(composition, batch):

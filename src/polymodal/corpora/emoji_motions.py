@@ -45,7 +45,6 @@ candle, light bulb, key, bomb, magnet, crown, coin
 THINGS = tuple(name.strip() for name in _THINGS.split(","))
 _KINDS = {"moves": "moves", "grows": "resizes", "shrinks": "resizes", "appears": "comes", "vanishes": "comes"}
 _KINDS |= {"turns": "turns", "stands": "rests"}
-_MIDDLE = 64.0
 
 
 def jobs(folders: Mapping[str, Path]) -> list[Job]:
@@ -135,7 +134,7 @@ def _resting(name: str, rng: random.Random) -> Shown:
 
 
 def _near(rng: random.Random, far: float) -> float:
-    return _MIDDLE + rng.uniform(-far, far)
+    return SIDE / 2 + rng.uniform(-far, far)
 
 
 _PLANS: dict[str, Callable[[str, str, random.Random], list[Frame]]] = {

@@ -8,9 +8,9 @@ but begun: only that it opens nothing is to be learned. Some prompts it makes up
 picture or a recording are left out. The test has things that no training names, and wordings of its own.
 
     group draw, speak, play, animate    `caption`: the wish; `text`: what is to be drawn, said, played or shown
-    group aloud          `text`: a sentence
-    group answers        `caption` and its question: the prompt; `text` and the answer: what the backbone says
-    group words          the same, but that the answer is only begun
+    group aloud                         `text`: a sentence
+    group answers                       `caption` and its question: the prompt; `text` and the answer: the backbone's
+    group words                         the same, but that the answer is only begun
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from polymodal.training.step import Step
 
 Each = Callable[[OutputDesign, list[Made], list[int]], Tensor]  # losses [S] of spans of one output, and their numbers
-KEPT = 50_000  # media whose reduced forms are remembered
 SHARPNESS = 1 / 0.07  # of GILL's contrast
 
 
@@ -182,9 +181,7 @@ def _reduced(step: Step, generator: Generator, key: str, prepared: Tensor) -> Te
         found = generator.reduced(prepared)
         if found is None:
             return prepared
-        if len(step.reduced) >= KEPT:
-            del step.reduced[next(iter(step.reduced))]
-        step.reduced[key] = found.cpu()
+        step.remember(key, found)
     return step.reduced[key].to(prepared.device)
 
 

@@ -37,9 +37,12 @@ def opening(step: Step) -> tuple[Tensor, Tensor]:
         if at == 0:
             raise DataError(f"{name}: objective 'open' needs an answer behind a prompt")
     keys = [_key(step, e, int(at)) for e, at in enumerate(begins)]
-    if missing := [e for e, key in enumerate(keys) if key not in step.reduced]:
-        step.reduced.update(zip([keys[e] for e in missing], _read(step, begins, missing), strict=True))
-    known = torch.stack([step.reduced[key] for key in keys]).to(model.device)  # [B, D + 1]
+    ends = {key: step.reduced[key] for key in keys if key in step.reduced}
+    if missing := [e for e, key in enumerate(keys) if key not in ends]:
+        for e, end in zip(missing, _read(step, begins, missing), strict=True):
+            ends[keys[e]] = end
+            step.remember(keys[e], end)
+    known = torch.stack([ends[key] for key in keys]).to(model.device)  # [B, D + 1]
     openers = list(model.openers)
     rows = torch.stack([design.tokens.head[0] for design in model.designs.values()])
     scores = torch.cat([known[:, :-1] @ rows.T.float(), known[:, -1:]], 1)
@@ -60,12 +63,17 @@ def _read(step: Step, begins: Tensor, which: list[int]) -> list[Tensor]:
     """[D + 1] of `which` examples: the state that predicts its answer's first token, and the log-sum of all but own ids."""
     model, batch = step.model, step.batch
     last = int(begins[which].max())  # what stands behind the prompts is not run
-    embeds, mask = model.embed(batch, step.features), batch.mask.to(model.device)
+    mask = batch.mask.to(model.device)
     if any(part.fusion.attends for part in model.modalities.values()):  # its layers look at the media of the whole batch
         with model.attending(batch, step.features):
-            hidden = model.backbone.hidden(embeds[:, :last], mask[:, :last])[which]
+            hidden = model.backbone.hidden(model.embed(batch, step.features)[:, :last], mask[:, :last])[which]
     else:
-        hidden = model.backbone.hidden(embeds[which, :last], mask[which, :last])
+        new = [i for i, owner in enumerate(batch.owner) if owner in which]
+        read = iter(model.features([batch.media[i] for i in new], [batch.questions[i] for i in new]))
+        blank = torch.zeros(1, model.backbone.width, device=model.device)  # of prompts that are known already
+        items = enumerate(batch.media)
+        features = [next(read) if i in new else blank.expand(item.length, -1) for i, item in items]
+        hidden = model.backbone.hidden(model.embed(batch, features)[which, :last], mask[which, :last])
     states = hidden[torch.arange(len(which), device=hidden.device), begins[which].to(hidden.device) - 1]
     logits = model.backbone.head(states).float()[:, : min(model.own_ids)]
     return [*torch.cat([states.float(), logits.logsumexp(-1, keepdim=True)], 1).cpu()]

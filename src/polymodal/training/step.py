@@ -17,6 +17,8 @@ from polymodal.model.sequence import Batch
 from polymodal.parts.backbones import Backbone
 from polymodal.training.making import positions_of, spans_of
 
+KEPT = 50_000  # tensors that the steps of a stage remember
+
 
 class Loss(NamedTuple):
     """`each` [B]: summed loss of each example; `counts` [B]: the tokens it is a sum over."""
@@ -60,8 +62,8 @@ class Whole:
 
 class Step:
     """One micro-batch through one model: what several objectives share is computed once, and only if asked for. `whole`:
-    the step it is a part of, by default nothing but this. `reduced`: what the steps of a stage remember of media to be
-    made, by fingerprint, where that does not change in it."""
+    the step it is a part of, by default nothing but this. `reduced`: what the steps of a stage `remember`, where that does
+    not change in it: media to be made, and the ends of prompts."""
 
     def __init__(
         self,
@@ -72,6 +74,12 @@ class Step:
     ) -> None:
         self.model, self.batch, self.whole = model, batch, whole or Whole.of([batch], [], model.backbone)
         self.reduced = {} if reduced is None else reduced
+
+    def remember(self, key: str, found: Tensor) -> None:
+        """For the steps to come, in place of the oldest where there are KEPT already."""
+        if len(self.reduced) >= KEPT:
+            del self.reduced[next(iter(self.reduced))]
+        self.reduced[key] = found.cpu()
 
     @cached_property
     def features(self) -> list[Tensor]:

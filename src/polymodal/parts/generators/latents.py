@@ -87,7 +87,7 @@ class LatentDiffusion(Diffusion):
 
     def borrow(self, other: Generator) -> None:
         """Use the autoencoder of another generator. It is learned, moved and stored with that one alone."""
-        lender = getattr(other, "of", other)  # of one that reads prompts
+        lender = other if isinstance(other, LatentDiffusion) else getattr(other, "of", None)  # of one that reads prompts
         theirs = lender.vae if isinstance(lender, LatentDiffusion) else None
         if theirs is None or self.vae is None or networks.described(theirs) != networks.described(self.vae):
             raise RecipeError(f"generator.autoencoder_of: '{self.borrows}' has no autoencoder like that in 'config.vae'")
