@@ -70,6 +70,9 @@ class OutputDesign(nn.Module):
     def prepare(self, media: Any) -> Tensor:
         return self.made_by().prepare(media)
 
+    def taught(self, caption: str) -> Tensor | None:
+        return self.made_by().taught(caption)
+
     def made_by(self) -> Generator:
         """The generator. Raises `AssetError` if it is missing."""
         if self.generator is None:

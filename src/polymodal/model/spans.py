@@ -35,6 +35,8 @@ class Maker(Protocol):
 
     def prepare(self, media: Any) -> Tensor: ...
 
+    def taught(self, caption: str) -> Tensor | None: ...
+
     def encode(self, prepared: Tensor) -> Tensor: ...
 
 
@@ -112,7 +114,10 @@ class Spans:
             return Rendered(ids, [learn and on for on in grammar.supervised(len(ids))], [])
         if learn:
             source = source if maker.edits else None
-            target = Target(part.caption, _prepared(part, maker), _prepared(source, maker))
+            wanted = _prepared(part, maker)
+            if part.media is None and part.caption is not None:
+                wanted = maker.taught(part.caption)
+            target = Target(part.caption, wanted, _prepared(source, maker))
         elif grammar.body.kind != "signals":
             known = prepared.get(key) if prepared is not None else None
             content = self._held(part, maker, known)

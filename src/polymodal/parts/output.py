@@ -61,6 +61,11 @@ class Generator(nn.Module):
         """ONE decoded medium (`media.load`) -> the target that `loss`, `fit` and `encode` take, of one shape for all.
         Raises `MediaError` for what does not fit."""
 
+    def taught(self, caption: str) -> Tensor | None:
+        """The target of a caption that has no medium, as `prepare` has it, of a generator whose teacher makes one; of any
+        other None."""
+        return None
+
     def condition(self, targets: Sequence[Target]) -> Tensor:
         """S targets -> [S, Q, Dg]: the generator's own condition for them, which projectors are aligned to. Of captions, or
         of the media themselves. Raises `DataError` for a target without what it is made of."""

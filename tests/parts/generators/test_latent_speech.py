@@ -100,3 +100,25 @@ def test_what_cannot_be_is_refused():
         generator(network={"widht": 8})
     with pytest.raises(RecipeError, match="not of texts"):
         generator().make(["a word"], torch.Generator())
+
+
+@pytest.mark.weights
+def test_a_teacher_says_captions_and_they_are_what_its_own_decoder_is_given():
+    """The frames that are learned from make, decoded, the very recording of the voice."""
+    options = {"path": "asset:piper-joe-decoder", "config": None, "frames": 172, "teacher": {}}
+    made = generator(**options)
+    target = made.taught("Good morning.")
+    assert target is not None
+    z = target[:-1, : int(target[-1].sum())]
+    voice = build("generator", GENERATORS, {"kind": "voice"})
+    ((said, rate),) = voice.make(["Good morning."], torch.Generator())
+    with torch.no_grad():
+        wave = made.decoder(z[None])[0, 0].numpy()
+    assert (rate, len(wave)) == (made.decoder.sample_rate, len(said))
+    assert np.abs(wave - said).max() < 1e-3 * max(1.0, np.abs(said).max())
+    with pytest.raises(MediaError, match="takes .* frames to say; 'frames' of the generator are 172"):
+        made.taught("This is a sentence that nobody could ever say in two seconds, however fast they spoke.")
+
+
+def test_without_a_teacher_a_caption_teaches_nothing():
+    assert generator().taught("Good morning.") is None

@@ -1,7 +1,8 @@
 """Speech end to end: a condition becomes latent frames of Piper's decoder by flow matching, and the decoder a waveform.
 Decides what a target is: frames that the decoder turns into the sound, for it has no encoder.
 
-Of spoken words a voice's graph gives them (`PiperVoice.latents`). Of another sound they have to be searched for.
+Of spoken words the graph of a voice gives them: it is the teacher, who says each caption. Of another sound they have to be
+searched for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from polymodal.parts.generators.denoising import Diffusion
 from polymodal.parts.generators.hifigan import HifiGan
 from polymodal.parts.generators.text_conditions import TextConditions
 from polymodal.parts.input_projectors.standardize import Standardize
+from polymodal.parts.voices.teacher import Teacher
 
 FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
 
@@ -29,7 +31,8 @@ FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
 class LatentSpeech(Diffusion):
     """`path`: a decoder, `asset:piper-joe-decoder`; or `config`: arguments of `HifiGan`, random weights. `conditions`: a
     text encoder and `positions` (`TextConditions`). `network`: arguments of `AlignedDenoiser`. `frames`: the longest that
-    is said (172 of Piper's are 2 s)."""
+    is said (172 of Piper's are 2 s). `teacher`: `path` and `speller` as of `voice`, `{}` for its own: in training it says
+    what has a caption and no recording."""
 
     modality = "audio"
     network: AlignedDenoiser
@@ -44,6 +47,7 @@ class LatentSpeech(Diffusion):
         steps: Positive = 8,
         guidance: float = 1.0,
         drop: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        teacher: dict[str, str] | None = None,
     ) -> None:
         if (path is None) == (config is None):
             raise RecipeError("generator 'latent-speech' needs either 'path' (a decoder) or 'config' (random weights)")
@@ -55,7 +59,9 @@ class LatentSpeech(Diffusion):
         super().__init__(denoiser, scheduler, texts, texts.positions, steps, guidance, drop, min_snr=False, clean=True)
         self.decoder, self.frames, self.scale = decoder.requires_grad_(False), frames, Standardize(decoder.latent_width)
         self.options = {"conditions": conditions, "config": decoder.options, "network": network, "frames": frames}
-        self.options |= {"steps": steps, "guidance": guidance, "drop": drop}
+        self.options |= {"steps": steps, "guidance": guidance, "drop": drop, "teacher": teacher}
+        asked = {"kind": "voice", **(teacher or {})}
+        self.teacher: Teacher | None = None if teacher is None else build("generator.teacher", {"voice": Teacher}, asked)
 
     def prepare(self, media: Any) -> Tensor:
         """Frames z [latent_width, L], L of `frames` at most -> [latent_width + 1, frames]: behind them the last frame goes
@@ -68,6 +74,15 @@ class LatentSpeech(Diffusion):
             )
         lasting = (torch.arange(self.frames) < z.shape[1]).to(z)
         return torch.cat([torch.cat([z, z[:, -1:].expand(-1, self.frames - z.shape[1])], dim=1), lasting[None]])
+
+    def taught(self, caption: str) -> Tensor | None:
+        """As `prepare`, of what the teacher says. Raises `MediaError` where it takes longer than `frames`."""
+        if self.teacher is None:
+            return None
+        z = self.teacher(caption)
+        if z.shape[1] > self.frames:
+            raise MediaError(f"{caption!r} takes {z.shape[1]} frames to say; 'frames' of the generator are {self.frames}")
+        return self.prepare(z)
 
     def loss(self, targets: Tensor, condition: Tensor) -> Tensor:
         """[S, latent_width + 1, frames] and [S, Q, Dg] -> [S]: of the flow, and of how long it lasts."""
