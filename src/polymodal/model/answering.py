@@ -83,6 +83,7 @@ def respond(
             on_token=on_token,
             never=[i for i in own if i not in open_now],
             written=reply.written,
+            begins=not reply.generated and not spans,
         )
         _wrote(reply, out, processor)
         name = open_now.get(out.ended[0]) if out.ended[0] is not None else None
@@ -93,6 +94,8 @@ def respond(
         random = torch.Generator().manual_seed(seed + spans - 1)
         usable = reply.cache if croppable(reply.cache) and keeps(model.backbone) and sampling.beams == 1 else None
         cache, cached = _span(composition, reply, name, usable, sampling, random, prepared, on_step)
+        if sampling.beams > 1:  # each beam has a cache of its own
+            cache, cached = None, 0
 
 
 @torch.no_grad()

@@ -154,6 +154,8 @@ def _parts(model: MultimodalLM | None, recipe: ModelRecipe) -> Iterator[tuple[st
         if output.span.kind in ("signals", "latents"):
             yield f"outputs.{name}.projector", design and design.projector, output.projector or {}
         yield f"outputs.{name}.generator", design and design.generator, output.generator
+    if recipe.opening is not None:
+        yield "opening", model and model.opening, {}
 
 
 def _why(model: MultimodalLM, name: str) -> str:

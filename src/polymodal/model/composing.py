@@ -14,6 +14,7 @@ from polymodal.parts.base import Vocabulary, build
 from polymodal.parts.encoders import ENCODERS
 from polymodal.parts.fusion import FUSIONS
 from polymodal.parts.input_projectors import INPUT_PROJECTORS
+from polymodal.parts.opening import Opening
 from polymodal.parts.shared import SHARED, resolved
 from polymodal.parts.shared import names as shares
 
@@ -55,6 +56,11 @@ def compose(recipe: ModelRecipe, lenient: bool = False) -> MultimodalLM:
             raise RecipeError(
                 f"outputs.{name}.span: in a {kind} positions cannot see one another; use 'codes' or 'signals'"
             )
-    model = MultimodalLM(backbone, inputs, shared, outputs).eval()
+    opening = None
+    if recipe.opening is not None:
+        if not outputs:
+            raise RecipeError("'opening' says when to make something, and there is no output")
+        opening = Opening(len(outputs), backbone, recipe.opening.layers, recipe.opening.margin)
+    model = MultimodalLM(backbone, inputs, shared, outputs, opening).eval()
     peft.attach(model, recipe.peft)
     return model

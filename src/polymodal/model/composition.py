@@ -85,7 +85,9 @@ class Composition:
         if together:
             batch = [examples[i] for i in together]
             never = [i for i in own if i not in openers]
-            made = generate(self.model, batch, sampling, [*stops, *openers], self.processor.pad_id, never=never)
+            made = generate(
+                self.model, batch, sampling, [*stops, *openers], self.processor.pad_id, never=never, begins=True
+            )
             for i, ids, ended in zip(together, made.ids, made.ended, strict=True):
                 if ended not in openers:
                     out[i] = self.processor.decode(ids)

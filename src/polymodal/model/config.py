@@ -68,14 +68,23 @@ class OutputRecipe(Strict):
     seen: bool = False
 
 
+class OpeningRecipe(Strict):
+    """When an output opens is read from the states of these `layers`, by `parts.opening.Opening`."""
+
+    layers: list[int]
+    margin: float = 0.0
+
+
 class ModelRecipe(Strict):
-    """What `compose` builds. `shared`: parts that several inputs use, by name. `peft`: {pattern over module names:
-    adapter}; stages add theirs. `seed` draws the weights that no source provides."""
+    """What `compose` builds. `shared`: parts that several inputs use, by name. `opening`: when to make something; without
+    it an opener is said like any other token. `peft`: {pattern over module names: adapter}; stages add theirs. `seed` draws
+    the weights that no source provides."""
 
     backbone: PartRecipe
     shared: dict[str, PartRecipe] = Field(default_factory=dict)
     inputs: dict[str, InputRecipe] = Field(default_factory=dict)
     outputs: dict[str, OutputRecipe] = Field(default_factory=dict)
+    opening: OpeningRecipe | None = None
     peft: dict[str, Adapter] = Field(default_factory=dict)
     seed: int = 0
 

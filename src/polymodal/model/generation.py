@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch import Tensor
 
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.row import prefilled
+from polymodal.model.sampling import Begins, processors
 from polymodal.model.sampling import Sampling as Sampling
-from polymodal.model.sampling import processors
 from polymodal.model.sequence import Example, blocks, collate
+from polymodal.parts.opening import Turn
 
 
 @dataclass
@@ -71,17 +73,24 @@ def generate(
     on_token: Callable[[int], None] | None = None,
     never: Sequence[int] = (),
     written: Sequence[int] = (),
+    begins: bool = False,
 ) -> Generation:
     """Continue each example (encoded with `generate=True`), whatever media each holds.
 
-    `never`: ids that are not said. `written`: what a seq2seq backbone's decoder has written of a single example.
+    `never`: ids that are not said. `written`: what a seq2seq backbone's decoder has written of a single example. `begins`:
+    an answer does, so that the model's `opening`, if it has one, decides whether it begins with an opener.
 
     `cache`: a transformers cache that holds the first `cached` positions of a single example; those are neither
-    embedded nor prefilled, and media that lies wholly among them is not encoded. It is extended in place.
+    embedded nor prefilled, and media that lies wholly among them is not encoded. It is extended in place. An opening reads
+    all of the turn: what of it is in the cache is run again.
     """
     import transformers
 
     started = time.perf_counter()
+    opens = model.opening if begins else None
+    if opens is not None and cached > examples[0].turn:
+        cached = examples[0].turn
+        cache.crop(cached - cache.get_seq_length())
     # A causal model continues from the last column; a seq2seq encoder may count its positions from the first (BART).
     batch = collate(examples, pad_id, side="right" if model.backbone.seq2seq else "left")
     features = features_behind(model, examples[0], cached) if cached else model.features(batch.media, batch.questions)
@@ -107,19 +116,28 @@ def generate(
         return_dict_in_generate=True,
     )
     seen = blocks(batch)
-    if seen is not None and seen[:, cached:].max() >= 0:
-        if len(examples) > 1:
-            raise ValueError("spans whose positions see one another are prefilled one example at a time")
-        cache = prefilled(lm, embeds[:, :-1], seen[:, :-1], cache, cached)
+    apart = seen is not None and bool(seen[:, cached:].max() >= 0)
+    if apart and len(examples) > 1:
+        raise ValueError("spans whose positions see one another are prefilled one example at a time")
     begun = {}
     if model.backbone.seq2seq and written:
         begun["decoder_input_ids"] = torch.tensor([[lm.config.decoder_start_token_id, *written]], device=embeds.device)
-    with model.attending(batch, features):
+    chosen = processors(sampling, never, len(stop_ids))
+    with ExitStack() as stack:
+        if opens is not None:
+            ends = torch.full((len(examples),), batch.ids.shape[1])
+            starts = ends - torch.tensor([len(example) - example.turn for example in examples])
+            turn = Turn(opens, starts.repeat_interleave(sampling.beams), ends.repeat_interleave(sampling.beams), cached)
+            stack.enter_context(model.backbone.telling(opens.layers, turn.see))
+            chosen.insert(0, Begins(opens, turn, [*model.openers], never))
+        if apart and seen is not None:
+            cache = prefilled(lm, embeds[:, :-1], seen[:, :-1], cache, cached)
+        stack.enter_context(model.attending(batch, features))
         out = lm.generate(
             inputs_embeds=embeds,
             attention_mask=batch.mask.to(embeds.device).long(),
             generation_config=config,
-            logits_processor=processors(sampling, never, len(stop_ids)),
+            logits_processor=chosen,
             past_key_values=cache,
             streamer=streamer,
             **begun,

@@ -1,8 +1,8 @@
 """MultimodalLM: encode, project, place, run the backbone, and give logits where they are needed.
 
 An ordinary `nn.Module`, in five steps that are five methods. Parameter names are `backbone.*`, `inputs.NAME.encoder.*`,
-`inputs.NAME.projector.*`, `inputs.NAME.fusion.*`, and `outputs.NAME.tokens.*`, `.projector.*` and `.generator.*` (adapters
-change none of them: `parts.peft`): the patterns of a training stage match against them.
+`inputs.NAME.projector.*`, `inputs.NAME.fusion.*`, `outputs.NAME.tokens.*`, `.projector.*` and `.generator.*`, and
+`opening.*` (adapters change none of them: `parts.peft`): the patterns of a training stage match against them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from polymodal.model.sequence import (
 from polymodal.parts import prefix
 from polymodal.parts.backbones import Backbone
 from polymodal.parts.base import Encoder, Features, Fusion, InputProjector, Inputs
+from polymodal.parts.opening import Opening
 from polymodal.parts.own_tokens import Extension
 
 
@@ -106,12 +107,14 @@ class MultimodalLM(nn.Module):
         inputs: dict[str, Modality],
         shared: dict[str, nn.Module],
         outputs: dict[str, OutputDesign] | None = None,
+        opening: Opening | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.shared = nn.ModuleDict(shared)
         self.inputs = nn.ModuleDict(inputs)
         self.outputs = nn.ModuleDict(outputs or {})
+        self.opening = opening
         if outputs:
             Extension(backbone, [output.tokens for output in outputs.values()])
         self.encoded = 0  # items that went through an encoder; tests and benchmarks count with it
@@ -144,7 +147,7 @@ class MultimodalLM(nn.Module):
             parts |= {f"inputs.{name}.{key}": part for key, part in modality.parts.items()}
         for name, design in self.designs.items():
             parts |= {f"outputs.{name}.{key}": part for key, part in design.parts.items()}
-        return parts
+        return parts if self.opening is None else parts | {"opening": self.opening}
 
     @property
     def device(self) -> torch.device:

@@ -98,6 +98,7 @@ class Processor:
         pieces = self._with_markers(self.chat.pieces(messages, generate))
         asked = iter(_asked(messages))
         made: list[Made] = []
+        turn = 0  # where what is to be answered begins
         if self.seq2seq:
             if any(message.role == "document" for message in messages):
                 raise ContentError("a seq2seq backbone reads one text and writes another; it cannot learn a document")
@@ -112,6 +113,7 @@ class Processor:
                 ids += rendered.ids
                 supervised += rendered.learned
                 made += rendered.made
+                turn = len(ids)
                 continue
             if part is not None and part.type != "text":
                 item = self.item(part, prepared)
@@ -123,6 +125,7 @@ class Processor:
                 new, on = self._tokens(run, begins=not ids), run[0].supervised
             ids += new
             supervised += [on and not generate and target is None] * len(new)
+            turn = len(ids) if run[0].supervised or (part is not None and part.type != "text") else turn
         ids += self._closing
         supervised += [False] * len(self._closing)
         example = Example(
@@ -135,6 +138,7 @@ class Processor:
             name=name,
             made=made,
             learned=None if target is None else torch.tensor(learned, dtype=torch.bool),
+            turn=turn,
         )
         if limit is not None:
             example = self.truncate(example, limit, generate=generate)

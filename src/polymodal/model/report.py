@@ -44,6 +44,8 @@ def describe(composition: Composition, trains: Sequence[dict[str, float]] = ()) 
             kinds[f"outputs.{name}.projector"] = (output.projector or {"kind": "flow"})["kind"]
         if model.designs[name].generator is not None:
             kinds[f"outputs.{name}.generator"] = output.generator["kind"]
+    if recipe.opening is not None:
+        kinds["opening"] = "layers " + ", ".join(map(str, recipe.opening.layers))
     patterns = [pattern for stage in trains for pattern in stage]
     rows = []
     for name, kind in kinds.items():

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from polymodal.model.strict import Strict
+from polymodal.parts.opening import Opening, Turn
 
 
 class Sampling(Strict):
@@ -26,6 +27,28 @@ class Sampling(Strict):
     beams: int = Field(1, ge=1)
     seed: int | None = None
     most_media: int = Field(8, ge=0)
+
+
+class Begins:
+    """A processor of the scores [B, V] where answers begin: an `opening` decides, by what it read of each `turn`, which of
+    `openers` is said, and none is where it decides for none. Afterwards it changes nothing. `never`: as of `processors`."""
+
+    def __init__(self, opening: Opening, turn: Turn, openers: Sequence[int], never: Sequence[int] = ()) -> None:
+        self.opening, self.turn, self.openers, self.never = opening, turn, list(openers), never
+        self._done = False
+
+    def __call__(self, written: Tensor, scores: Tensor) -> Tensor:
+        if self._done:
+            return scores
+        self._done = True
+        scores = scores.clone()
+        scores[:, self.openers] = -torch.inf
+        may = [opener not in self.never for opener in self.openers]
+        for row, number in enumerate(self.opening.decided(self.turn.read(), may)):
+            if number is not None:
+                scores[row] = -torch.inf
+                scores[row, self.openers[number]] = 0
+        return scores
 
 
 def processors(sampling: Sampling, never: Sequence[int] = (), stops: int = 1) -> Any:

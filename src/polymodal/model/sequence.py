@@ -77,7 +77,8 @@ class Made:
 class Example:
     """One conversation, rendered. `ids` and `supervised` are [T]; `target` [U] is the decoder's side of a seq2seq
     backbone (then nothing in `ids` is supervised, and `made` counts in `target`), `learned` [U] what is learned of it.
-    `name` identifies it in errors."""
+    `name` identifies it in errors. `turn`: where what is to be answered begins, behind the last answer and the last medium.
+    """
 
     ids: Tensor
     supervised: Tensor
@@ -88,6 +89,7 @@ class Example:
     name: str = "sample"
     made: list[Made] = field(default_factory=list)
     learned: Tensor | None = None
+    turn: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -177,16 +177,22 @@ class Backbone(nn.Module):
     def watching(self, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
         """Inside, what the layers of these numbers put out last is kept: {number: [B, T, D]}."""
         kept: dict[int, Tensor] = {}
+        with self.telling(layers, kept.update):
+            yield kept
 
-        def keep(number: int) -> Callable[..., None]:
+    @contextmanager
+    def telling(self, layers: Collection[int], see: Callable[[dict[int, Tensor]], Any]) -> Iterator[None]:
+        """Inside, whatever the layers of these numbers put out is told: `see({number: [B, T, D]})`, one by one."""
+
+        def tell(number: int) -> Callable[..., None]:
             def hook(module: nn.Module, args: Any, out: Any) -> None:
-                kept[number] = out if isinstance(out, Tensor) else out[0]
+                see({number: out if isinstance(out, Tensor) else out[0]})
 
             return hook
 
-        handles = [self.layers[number].register_forward_hook(keep(number)) for number in layers]
+        handles = [self.layers[number].register_forward_hook(tell(number)) for number in layers]
         try:
-            yield kept
+            yield
         finally:
             for handle in handles:
                 handle.remove()
