@@ -153,7 +153,7 @@ class Engine:
                     busy = self._step()
                 except Exception as error:  # a defect: nobody may wait for ever, and the next request may fare better
                     log.exception("a turn failed by a defect")
-                    self._end_all(error)
+                    self._end_active(error)
                 with self._changed:
                     if self._closing and not self._waiting and not self.turns.active:
                         break
@@ -189,9 +189,16 @@ class Engine:
     def _end_all(self, error: Exception) -> None:
         """Every request fails of this."""
         with self._changed:
-            requests = [*self._waiting, *self.turns.active]
+            waiting = list(self._waiting)
             self._waiting.clear()
-        for request in requests:
+        for request in waiting:
+            request.read.cancel()
+            self.turns.fail(request, error)
+        self._end_active(error)
+
+    def _end_active(self, error: Exception) -> None:
+        """Every request that has been taken up fails of this; who still waits had no part in it."""
+        for request in list(self.turns.active):
             request.read.cancel()
             self.turns.fail(request, error)
         self.turns.reset()
