@@ -42,6 +42,10 @@ class DataError(PolymodalError):
     """A training sample that cannot be used. Names the row and the field."""
 
 
+class EvaluationError(PolymodalError):
+    """A benchmark's files, a file of predictions, or a protocol that cannot be used. Names the file and the field."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint such as ` (did you mean 'mlp'?)`, or the list of choices where nothing is near."""
     names = sorted(choices)

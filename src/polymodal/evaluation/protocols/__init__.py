@@ -1,0 +1,9 @@
+"""Every protocol by name. A benchmark's first protocol is the one that its bare name means."""
+
+from __future__ import annotations
+
+from polymodal.evaluation.protocol import Protocol
+from polymodal.evaluation.protocols import amber, choices, cmmmu, gqa, mmbench, mme, mmmu, vqa, yes_no
+
+_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu)
+PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for family in _FAMILIES for protocol in family.PROTOCOLS}
