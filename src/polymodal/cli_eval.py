@@ -121,7 +121,7 @@ def compare(
         shown.print(f"  {_number(value)}  {path}  ({_counted(counts(own))})")
     verdict = "" if found.sure else "; 0 is inside: these answers do not tell them apart"
     between = f"{_number(found.low)} to {_number(found.high)}"
-    shown.print(f"  difference {_number(found.difference)}, 95 % {between}{verdict}")
+    shown.print(f"  difference {_number(found.difference)}, 95 % {between}{verdict}", soft_wrap=True)
     shown.print(f"  better on {found.better}, worse on {found.worse}; {found.only_a} and {found.only_b} asked of one only")
 
 
