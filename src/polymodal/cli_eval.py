@@ -110,7 +110,7 @@ def compare(
     _warn_torn({**first.torn, **second.torn})
     chosen = _protocol(protocol, first)
     records = [predictions.rescore(saved, chosen) for saved in (first, second)]
-    found = paired(chosen, *records)
+    found = paired(chosen, records[0], records[1])
     if json:
         told = {"protocol": chosen.id, "number": chosen.main, **asdict(found), "sure": found.sure}
         typer.echo(encoder.dumps({**told, "counts_a": counts(records[0]), "counts_b": counts(records[1])}))

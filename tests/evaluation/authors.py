@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from polymodal.evaluation.files import Files
-from tests.conftest import picture
+from tests.conftest import picture, sound
 
 
 def put(path: Path, content: Any) -> Path:
@@ -250,6 +251,137 @@ def cmmmu(folder: Path) -> Files:
     return Files(folder)
 
 
+def hateful(folder: Path) -> Files:
+    rows = [{"id": i, "img": f"img/{i}.png", "label": i % 2, "text": "so nice"} for i in range(4)]
+    put(folder / "dev_seen.jsonl", lines(rows))
+    for i in range(4):
+        put(folder / f"img/{i}.png", png(i))
+    return Files(folder)
+
+
+def mm_vet(folder: Path) -> Files:
+    row = {"imagename": "v1_0.png", "question": "What is x?", "answer": "-1<AND>-5", "capability": ["ocr", "math"]}
+    put(folder / "mm-vet.json", {"v1_0": {**row, "imagesource": "?"}, "v1_1": {**row, "capability": ["ocr"]}})
+    put(folder / "images/v1_0.png", png())
+    return Files(folder)
+
+
+def llava_bench(folder: Path) -> Files:
+    questions = [
+        {"question_id": i, "image": "001.jpg", "text": "What?", "category": kind}
+        for i, kind in enumerate(("conv", "detail"))
+    ]
+    put(folder / "questions.jsonl", lines(questions))
+    put(folder / "context.jsonl", lines([{"id": "001", "image": "001.jpg", "caption": "A cat."}]))
+    put(folder / "answers_gpt4.jsonl", lines([{"question_id": i, "text": "A cat."} for i in range(2)]))
+    put(folder / "images/001.jpg", png())
+    return Files(folder)
+
+
+def benchlmm(folder: Path) -> Files:
+    rows = [{"question_id": i, "image": "1.jpg", "prompt": "What is it?", "answer": "bars / fence"} for i in range(3)]
+    put(folder / "Benchmark_style_cartoon.jsonl", lines(rows))
+    put(folder / "images/1.jpg", png())
+    return Files(folder)
+
+
+def mathvista(folder: Path) -> Files:
+    base = {
+        "question": "How many?",
+        "image": "images/1.jpg",
+        "unit": None,
+        "metadata": {"task": "figure question answering"},
+    }
+    base |= {"query": "Hint: ...\nQuestion: How many?", "precision": None, "choices": None}
+    rows = {
+        "1": {**base, "question_type": "free_form", "answer_type": "integer", "answer": "3"},
+        "2": {**base, "question_type": "free_form", "answer_type": "float", "precision": 1, "answer": "1.2"},
+        "3": {**base, "question_type": "multi_choice", "answer_type": "text", "choices": ["Yes", "No"], "answer": "No"},
+    }
+    put(folder / "testmini.json", rows)
+    put(folder / "images/1.jpg", png())
+    return Files(folder)
+
+
+def ocrbench(folder: Path) -> Files:
+    base = {"image_path": "1.jpg", "question": "What is written?", "type": "Regular Text Recognition"}
+    rows = [
+        {**base, "dataset_name": "IIIT5K", "id": 0, "answers": ["CENTRE"]},
+        {
+            **base,
+            "dataset_name": "HME100k",
+            "id": 1,
+            "answers": "x ^ { 2 }",
+            "type": "Handwritten Mathematical Expression Recognition",
+        },
+    ]
+    put(folder / "OCRBench.json", rows)
+    put(folder / "OCRBench_Images/1.jpg", png())
+    return Files(folder)
+
+
+def coco_captions(folder: Path) -> Files:
+    said = ["A cat sits on a chair.", "Two cats on a wooden chair", "A dog runs.", "The dog is running in the park"]
+    images = [{"id": i, "file_name": f"COCO_val2014_{i:012d}.jpg"} for i in (1, 2)]
+    notes = [{"image_id": 1 + i // 2, "id": i, "caption": caption} for i, caption in enumerate(said)]
+    put(folder / "annotations/captions_val2014.json", {"images": images, "annotations": notes})
+    for image in images:
+        put(folder / "val2014" / image["file_name"], png())
+    return Files(folder)
+
+
+def flickr(folder: Path) -> Files:
+    row = {"filename": "1.jpg", "split": "test", "sentences": [{"raw": "A cat."}, {"raw": "The cat sleeps"}]}
+    put(folder / "dataset_flickr30k.json", {"images": [row, {**row, "split": "train"}], "dataset": "flickr30k"})
+    put(folder / "flickr30k-images/1.jpg", png())
+    return Files(folder)
+
+
+def chair(folder: Path) -> Files:
+    coco_captions(folder)
+    objects = [{"image_id": 1, "category_id": 17}, {"image_id": 2, "category_id": 18}]
+    kinds = [{"id": 17, "name": "cat"}, {"id": 18, "name": "dog"}]
+    put(folder / "annotations/instances_val2014.json", {"annotations": objects, "categories": kinds})
+    put(
+        folder / "synonyms.txt",
+        "cat, kitten\ndog, puppy\nchair, seat, stool\ntoilet\ntie\nperson, man, woman\nhot dog\nbird\n",
+    )
+    return Files(folder)
+
+
+def _refcoco(splits_by: str) -> Callable[[Path], Files]:
+    def made(folder: Path) -> Files:
+        sentences = [{"sent_id": 1, "sent": "left cat", "tokens": ["left", "cat"]}, {"sent_id": 2, "sent": "grey one"}]
+        ref = {"ref_id": 7, "ann_id": 5, "image_id": 1, "split": "val", "sentences": sentences, "category_id": 17}
+        put(folder / f"refs({splits_by}).p", pickle.dumps([ref, {**ref, "split": "train"}], 2))
+        images = [{"id": 1, "file_name": "COCO_train2014_000000000001.jpg", "width": 200, "height": 100}]
+        put(folder / "instances.json", {"images": images, "annotations": [{"id": 5, "bbox": [20, 10, 100, 50]}]})
+        put(folder / "train2014/COCO_train2014_000000000001.jpg", png())
+        return Files(folder)
+
+    return made
+
+
+def _recording(path: Path) -> None:
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, *sound(0.2))
+
+
+def librispeech(folder: Path) -> Files:
+    put(folder / "61/70968/61-70968.trans.txt", "61-70968-0000 HE BEGAN A TALE\n61-70968-0001 GO ON\n")
+    for i in range(2):
+        _recording(folder / f"61/70968/61-70968-000{i}.flac")
+    return Files(folder)
+
+
+def common_voice(folder: Path) -> Files:
+    put(folder / "test.tsv", "client_id\tpath\tsentence\nx\t1.wav\tDon't go, she said.\n")
+    _recording(folder / "clips/1.wav")
+    return Files(folder)
+
+
 MADE: dict[str, Callable[[Path], Files]] = {
     "vqav2": vqav2,
     "okvqa": okvqa,
@@ -270,4 +402,18 @@ MADE: dict[str, Callable[[Path], Files]] = {
     "mmbench-cn": mmbench_cn,
     "mmmu": mmmu,
     "cmmmu": cmmmu,
+    "hateful-memes": hateful,
+    "mm-vet": mm_vet,
+    "llava-bench": llava_bench,
+    "benchlmm": benchlmm,
+    "mathvista": mathvista,
+    "ocrbench": ocrbench,
+    "coco-caption": coco_captions,
+    "flickr30k": flickr,
+    "chair": chair,
+    "refcoco": _refcoco("unc"),
+    "refcoco+": _refcoco("unc"),
+    "refcocog": _refcoco("umd"),
+    "librispeech": librispeech,
+    "common-voice": common_voice,
 }

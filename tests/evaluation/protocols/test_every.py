@@ -82,7 +82,7 @@ def test_neither_order_nor_a_whole_copy_of_the_records_changes_a_score(protocol,
         assert protocol.totals(twice)[protocol.main] == pytest.approx(once[protocol.main], abs=0.002)
 
 
-PROPORTIONAL = ("accuracy", "f1", "macro-f1", "score")
+PROPORTIONAL = ("accuracy", "f1", "macro-f1", "score", "auroc", "chair-i", "error rate")
 
 
 @pytest.mark.parametrize("protocol", SCORED, ids=lambda protocol: protocol.id)

@@ -87,7 +87,7 @@ def judged(answer: str) -> str | None:
     counts as right: the authors look for right first."""
     said = answer.strip("。").strip()
     ends = tails_without_equals(re.split(r"。|\n", said), _JUDGED_KEYS) or [said]
-    votes = Counter()
+    votes: Counter[str] = Counter()
     for end in set(ends):
         if not any(word in end for word in _EITHER):
             right = any(word in end for word in _RIGHT)
