@@ -111,6 +111,21 @@ def rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path.name}:{i}", _object(parsed(line, f"{path}:{i}"), f"{path}:{i}")
 
 
+def entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON object, by their names."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise EvaluationError(f"{path}: {type(found).__name__}, not an object")
+    for name, row in found.items():
+        yield name, _object(row, f"{path}: {name}")
+
+
+def by_id(row: Mapping[str, Any], name: str, path: Path) -> dict[Any, dict[str, Any]]:
+    """The objects of the list `row[name]`, such as COCO's `images`, by their `id`."""
+    found = enumerate(field(row, name, list, str(path)))
+    return {field(one, "id", (int, str), f"{path}: {name}[{i}]"): one for i, one in found}
+
+
 def table(path: Path, delimiter: str = "\t") -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table with a heading, each with where it stands. Raises `EvaluationError` for a row of another
     width."""
@@ -128,6 +143,8 @@ def table(path: Path, delimiter: str = "\t") -> Iterator[tuple[str, dict[str, st
 
 def field(row: Mapping[str, Any], name: str, kind: type | tuple[type, ...], where: str) -> Any:
     """`row[name]`, of a type. Raises `EvaluationError` naming the item and the field."""
+    if not isinstance(row, Mapping):
+        raise EvaluationError(f"{where}: {type(row).__name__}, not an object with a field '{name}'")
     if name not in row:
         raise EvaluationError(f"{where}: field '{name}' is missing{nearest(name, map(str, row))}")
     value = row[name]

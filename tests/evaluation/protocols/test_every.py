@@ -123,3 +123,44 @@ def test_a_benchmark_alone_is_its_first_protocol_and_a_wrong_name_gets_the_neare
         find("poppe", PROTOCOLS)
     with pytest.raises(EvaluationError, match="did you mean 'pope@official'"):
         find("pope@oficial", PROTOCOLS)
+
+
+WRONG = (
+    "",
+    "null",
+    "1",
+    '"x"',
+    "[]",
+    "{}",
+    "[1]",
+    '{"a": 1}',
+    '{"a": []}',
+    '[{"a": 1}]',
+    '{"questions": [1], "data": [1]}',
+)
+WRONG_LISTS = (
+    '{"annotations": [[]], "images": [{}], "questions": 3, "data": {}}',
+    '{"images": [{"id": 1}], "annotations": [{"id": 1}], "data": [1]}',
+)
+
+
+@pytest.mark.parametrize("benchmark", MADE)
+def test_a_file_that_holds_something_else_is_refused_by_an_error_of_ours(benchmark, tmp_path):
+    """Each file of the authors in turn becomes JSON of another shape: it is read as empty, or refused by name."""
+    protocol, said = find(benchmark, PROTOCOLS), []
+    files = MADE[benchmark](tmp_path)
+    for path in sorted(tmp_path.rglob("*")):
+        if path.suffix not in (".json", ".jsonl", ".tsv", ".txt", ".p", ".parquet"):
+            continue
+        before = path.read_bytes()
+        for wrong in (*WRONG, *WRONG_LISTS, "\udcff".encode("utf-8", "surrogatepass")):
+            path.write_bytes(wrong if isinstance(wrong, bytes) else wrong.encode())
+            try:
+                for question in protocol.read(files):
+                    protocol.prompt(question)
+            except EvaluationError as error:
+                said.append(str(error))
+        path.write_bytes(before)
+    assert list(protocol.read(files))
+    assert said
+    assert all("\n" not in one for one in said)

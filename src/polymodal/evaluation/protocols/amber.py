@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.files import Files, field, read_json
+from polymodal.evaluation.files import Files, field, read_json, rows
 from polymodal.evaluation.protocol import Numbers, Protocol, Question, Record, asked, mean
 from polymodal.evaluation.protocols.yes_no import Reading, detection, scored, word
 
@@ -34,10 +34,12 @@ def read_amber(files: Files) -> Iterator[Question]:
     queries = files.find("query_discriminative.json", "query/query_discriminative.json")
     truths = files.find("annotations.json", "data/annotations.json")
     known = read_json(truths)
-    for i, row in enumerate(read_json(queries)):
-        where = f"{queries}[{i}]"
+    if not isinstance(known, list):
+        raise EvaluationError(f"{truths}: {type(known).__name__}, not the list of annotations")
+    for at, row in rows(queries):
+        where = f"{queries.parent}/{at}"
         number = field(row, "id", int, where)
-        if not isinstance(known, list) or not 0 < number <= len(known):
+        if not 0 < number <= len(known):
             raise EvaluationError(f"{where}: field 'id' is {number}, and {truths.name} has {len(known)} entries")
         entry = known[number - 1]
         truth = field(entry, "truth", str, f"{truths}[{number - 1}]")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.files import Files, field, literal_pickle, read_json
+from polymodal.evaluation.files import Files, by_id, field, literal_pickle, read_json
 from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, Record, accuracy, asked
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -25,30 +25,31 @@ def read(splits_by: str) -> Callable[[Files], Iterator[Question]]:
         split = files.split or "val"
         path, objects = files.find(f"refs({splits_by}).p"), files.find("instances.json")
         data = read_json(objects)
-        boxes = {row["id"]: row for row in field(data, "annotations", list, str(objects))}
-        images = {row["id"]: row for row in field(data, "images", list, str(objects))}
+        boxes, images = by_id(data, "annotations", objects), by_id(data, "images", objects)
         refs = literal_pickle(path)
         if not isinstance(refs, list):
             raise EvaluationError(f"{path}: {type(refs).__name__}, not the list of references")
         for i, ref in enumerate(refs):
             where = f"{path}[{i}]"
-            if not isinstance(ref, dict):
-                raise EvaluationError(f"{where}: {type(ref).__name__}, not an object")
             if field(ref, "split", str, where) != split:
                 continue
             number, image = field(ref, "ann_id", int, where), field(ref, "image_id", int, where)
             if number not in boxes or image not in images:
                 raise EvaluationError(f"{where}: annotation {number} of picture {image} is not in {objects.name}")
-            left, top, width, height = field(boxes[number], "bbox", list, f"{objects}: annotation {number}")
+            numbers = field(boxes[number], "bbox", list, f"{objects}: annotation {number}")
+            if len(numbers) != 4 or not all(isinstance(value, (int, float)) for value in numbers):
+                raise EvaluationError(f"{objects}: annotation {number}: field 'bbox' is not of four numbers")
+            left, top, width, height = numbers
             shown = images[image]
             picture = files.picture(
                 field(shown, "file_name", str, where), f"{where}: image_id", "train2014", "images/train2014"
             )
-            extra = {"width": shown["width"], "height": shown["height"]}
+            extra = {side: field(shown, side, (int, float), f"{objects}: picture {image}") for side in ("width", "height")}
             for k, sentence in enumerate(field(ref, "sentences", list, where)):
+                words = field(sentence, "sent", str, f"{where}: sentences[{k}]")
                 name = f"{ref.get('ref_id', i)}:{sentence.get('sent_id', k)}"
                 box = [left, top, left + width, top + height]
-                yield Question(name, field(sentence, "sent", str, where), (picture,), box, extra)
+                yield Question(name, words, (picture,), box, extra)
 
     return questions
 

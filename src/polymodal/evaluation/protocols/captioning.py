@@ -9,7 +9,7 @@ from typing import Any
 
 from polymodal.errors import EvaluationError
 from polymodal.evaluation.captions import bleu, cider_d, objects_in, rouge_l, tokens
-from polymodal.evaluation.files import Files, field, read_json, text
+from polymodal.evaluation.files import Files, by_id, field, read_json, text
 from polymodal.evaluation.protocol import Answer, Numbers, Prompt, Protocol, Question, Record, asked, mean
 
 DOUBLES = """motor bike, motor cycle, air plane, traffic light, street light, traffic signal, stop light, fire hydrant, stop
@@ -47,7 +47,7 @@ def read(*names: str):
 
 def _coco(files: Files, data: dict[str, Any], path: str) -> Iterator[Question]:
     said: dict[int, list[str]] = {}
-    for i, row in enumerate(data["annotations"]):
+    for i, row in enumerate(field(data, "annotations", list, path)):
         where = f"{path}: annotations[{i}]"
         said.setdefault(field(row, "image_id", int, where), []).append(field(row, "caption", str, where))
     for i, row in enumerate(field(data, "images", list, path)):
@@ -89,13 +89,14 @@ def read_chair(files: Files) -> Iterator[Question]:
     synonyms = {word: own[0] for own in names for word in own}
     objects = files.find("instances_val2014.json", "instances_*.json")
     segments = read_json(objects)
-    classes = {row["id"]: row["name"] for row in field(segments, "categories", list, str(objects))}
+    classes = by_id(segments, "categories", objects)
     there: dict[int, set[str]] = {}
     for i, row in enumerate(field(segments, "annotations", list, str(objects))):
-        name = classes.get(row.get("category_id"))
+        where = f"{objects}: annotations[{i}]"
+        name = classes.get(field(row, "category_id", int, where), {}).get("name")
         if name not in synonyms:
-            raise EvaluationError(f"{objects}: annotations[{i}]: category {name!r} is not in {path.name}")
-        there.setdefault(row["image_id"], set()).add(synonyms[name])
+            raise EvaluationError(f"{where}: category {name!r} is not in {path.name}")
+        there.setdefault(field(row, "image_id", int, where), set()).add(synonyms[name])
     pairs = doubles()
     for question in read("captions_val2014.json", "captions_*.json")(files):
         number = int(question.id)

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.files import Files, field, read_json
+from polymodal.evaluation.files import Files, field, read_json, rows
 from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, Record, accuracy, asked
 from polymodal.evaluation.protocols import letters
 from polymodal.evaluation.protocols.letters import LETTER, listed
@@ -77,7 +77,7 @@ def read_seed(files: Files) -> Iterator[Question]:
     """`SEED-Bench.json`, whose questions about pictures have `data_type: image`."""
     path = files.find("SEED-Bench.json", "SEED-Bench*.json")
     data = read_json(path)
-    kinds = {number: name for name, number in data.get("question_type", {}).items()} if isinstance(data, dict) else {}
+    kinds = {number: name for name, number in field(data, "question_type", dict, str(path)).items()}
     for i, row in enumerate(field(data, "questions", list, str(path))):
         where = f"{path}: questions[{i}]"
         if field(row, "data_type", str, where) != "image":
@@ -100,8 +100,8 @@ def _lettered(question: Question) -> Prompt:
 def read_qbench(files: Files) -> Iterator[Question]:
     """`llvisionqa_dev.json`: a list of `img_path`, `question`, `candidates` and `correct_ans`."""
     path = files.find(f"llvisionqa_{files.split or 'dev'}.json")
-    for i, row in enumerate(read_json(path)):
-        where = f"{path}[{i}]"
+    for i, (at, row) in enumerate(rows(path)):
+        where = f"{path.parent}/{at}"
         options = field(row, "candidates", list, where)
         right = row.get("correct_ans")
         if right is not None and right not in options:
@@ -149,7 +149,7 @@ def read_iconqa(files: Files) -> Iterator[Question]:
             row, where = read_json(path), str(path)
             here = Files(path.parent)
             pictures = [here.picture("image.png", f"{where}: image")]
-            choices = [str(choice) for choice in row.get("choices", [])]
+            choices = [] if kind == "fill_in_blank" else [str(choice) for choice in field(row, "choices", list, where)]
             if kind == "choose_img":
                 pictures += [here.picture(name, f"{where}: choices") for name in choices]
                 choices = [f"picture {i + 2}" for i in range(len(choices))]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterator, Sequence
 
-from polymodal.evaluation.files import Files, field, read_json
+from polymodal.evaluation.files import Files, entries, field
 from polymodal.evaluation.protocol import Answer, Numbers, Protocol, Question, Record, asked, mean
 from polymodal.evaluation.protocols.vqa import SHORT
 
@@ -20,7 +20,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 def read(files: Files) -> Iterator[Question]:
     """`testdev_balanced_questions.json`: questions by their id."""
     path = files.find(f"{files.split or 'testdev_balanced'}_questions.json")
-    for number, row in read_json(path).items():
+    for number, row in entries(path):
         where = f"{path}: {number}"
         picture = files.picture(
             f"{field(row, 'imageId', str, where)}.jpg", f"{where}: imageId", "images", "allImages/images"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.files import Files, field, read_json, rows
+from polymodal.evaluation.files import Files, entries, field, rows
 from polymodal.evaluation.protocol import Answer, Judge, Numbers, Protocol, Question, Record, accuracy, asked, mean
 
 GRADE = """Grade an answer against the reference. {rule} Reply with one number from 0.0 (wrong) to 1.0 (right) and nothing
@@ -97,7 +97,7 @@ def benchlmm(records: Sequence[Record]) -> Numbers:
 
 def read_mm_vet(files: Files) -> Iterator[Question]:
     path = files.find("mm-vet.json")
-    for name, row in read_json(path).items():
+    for name, row in entries(path):
         where = f"{path}: {name}"
         picture = files.picture(field(row, "imagename", str, where), f"{where}: imagename", "images")
         extra = {"capability": field(row, "capability", list, where)}
@@ -133,8 +133,8 @@ def read_benchlmm(files: Files) -> Iterator[Question]:
 
 def read_ocrbench(files: Files) -> Iterator[Question]:
     path = files.find("OCRBench.json", "*OCRBench*.json")
-    for i, row in enumerate(read_json(path)):
-        where = f"{path}[{i}]"
+    for i, (at, row) in enumerate(rows(path)):
+        where = f"{path.parent}/{at}"
         answers = row.get("answers", row.get("answer"))
         wanted = answers if isinstance(answers, list) else [answers]
         picture = files.picture(field(row, "image_path", str, where), f"{where}: image_path", "OCRBench_Images", "images")
@@ -161,7 +161,7 @@ def ocr_totals(records: Sequence[Record]) -> Numbers:
 
 def read_mathvista(files: Files) -> Iterator[Question]:
     path = files.find(f"{files.split or 'testmini'}.json")
-    for pid, row in read_json(path).items():
+    for pid, row in entries(path):
         where = f"{path}: {pid}"
         picture = files.picture(field(row, "image", str, where), f"{where}: image", "images")
         kept = ("choices", "question_type", "answer_type", "precision")
