@@ -12,6 +12,7 @@ import typer
 from polymodal.cli_assets import app as assets_app
 from polymodal.cli_console import console, quiet
 from polymodal.cli_corpus import app as corpus_app
+from polymodal.cli_eval import compare, evaluate, rescore
 from polymodal.cli_parts import app as parts_app
 from polymodal.cli_presets import app as presets_app
 from polymodal.errors import PolymodalError
@@ -27,6 +28,9 @@ app.add_typer(assets_app, name="assets", help="Weights and data: list, fetch, ve
 app.add_typer(corpus_app, name="corpus", help="Training data built from fetched packages.")
 app.add_typer(parts_app, name="parts", help="The components that the surveys name.")
 app.add_typer(presets_app, name="presets", help="Published systems as recipes: list, show, compose.")
+app.command("eval")(evaluate)
+app.command()(rescore)
+app.command()(compare)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder of a checkpoint.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]

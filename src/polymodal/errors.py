@@ -54,6 +54,10 @@ class Closed(PolymodalError):
     """The engine answers nothing more: it is being shut down."""
 
 
+class EvaluationError(PolymodalError):
+    """A benchmark's files, a file of predictions, or a protocol that cannot be used. Names the file and the field."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint such as ` (did you mean 'mlp'?)`, or the list of choices where nothing is near."""
     names = sorted(choices)

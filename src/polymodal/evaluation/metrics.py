@@ -59,6 +59,12 @@ def word_errors(truth: str, heard: str) -> tuple[int, int]:
     return row[-1], len(a)
 
 
+def recall_at(ranks: Sequence[int], most: int) -> float:
+    """Recall@`most` of a retrieval: the share of queries whose first right item is among the first `most`. `ranks`: its
+    place, from 1; 0 where it was not found."""
+    return sum(0 < rank <= most for rank in ranks) / len(ranks) if ranks else 0.0
+
+
 def bootstrap(errors: Sequence[tuple[int, int]], rounds: int = 1000) -> tuple[float, float]:
     """The 95 % interval of a ratio of sums, such as a word error rate, by drawing the examples anew (Bisani & Ney 2004).
     `errors`: (errors, words) of each example. Draws are seeded, so that equal errors have equal intervals."""

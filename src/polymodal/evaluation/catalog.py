@@ -1,0 +1,71 @@
+"""The benchmarks as a table. Decides what may be claimed of one: it is ready if it has a protocol, and its note says what
+is missing. `polymodal eval --list` and the page of the docs are made of these rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from polymodal.evaluation.protocols import PROTOCOLS
+
+STATES = {
+    "ready": "fields of its files and its rules are those in the code of its authors, or of the codebase that is named",
+    "ready, files as remembered": "the same, but the names of its files and fields were written down from memory",
+    "needs a judge": "a language model grades it, which `Protocol.with_judge` takes in Python; the command line refuses it",
+    "not yet": "nothing here reads it",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A benchmark. `files`: its authors', which `--data` holds; `pictures`: what `--images` holds, if not there."""
+
+    name: str
+    title: str
+    arxiv: str | None
+    state: str
+    protocols: tuple[str, ...]
+    files: str
+    pictures: str
+    licence: str
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        about = {name: PROTOCOLS[name].about for name in self.protocols}
+        splits = list(PROTOCOLS[self.protocols[0]].splits) if self.protocols else []
+        return {**asdict(self), "protocols": about, "splits": splits}
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every benchmark, in the order of the table."""
+    data = yaml.safe_load(Path(__file__).with_name("benchmarks.yaml").read_text(encoding="utf-8"))
+    out = []
+    for name, row in data.items():
+        own = [protocol for protocol in PROTOCOLS.values() if protocol.benchmark == name]
+        state = "ready" if row.pop("seen", True) else "ready, files as remembered"
+        if not own:
+            state = "not yet"
+        elif all(protocol.judged for protocol in own):
+            state = "needs a judge"
+        out.append(Row(name=name, state=state, protocols=tuple(protocol.id for protocol in own), **row))
+    return tuple(out)
+
+
+def markdown() -> str:
+    """The table of the docs."""
+    every = rows()
+    lines = ["| state | benchmarks | |", "|---|---|---|"]
+    lines += [f"| {state} | {sum(row.state == state for row in every)} | {about} |" for state, about in STATES.items()]
+    lines += ["", "| benchmark | | state | files of the authors | pictures | licence | |", "|---|---|---|---|---|---|---|"]
+    for row in every:
+        cells = (f"`{row.name}`", row.title, row.state, row.files, row.pictures, row.licence, row.note)
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "| protocol | what its number is |", "|---|---|"]
+    lines += [f"| `{protocol.id}` | {protocol.about} |" for protocol in PROTOCOLS.values()]
+    return "\n".join(lines) + "\n"

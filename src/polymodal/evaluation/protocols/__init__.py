@@ -1,0 +1,24 @@
+"""Every protocol by name. A benchmark's first protocol is the one that its bare name means."""
+
+from __future__ import annotations
+
+from polymodal.evaluation.protocol import Protocol
+from polymodal.evaluation.protocols import (
+    amber,
+    boxes,
+    captioning,
+    choices,
+    cmmmu,
+    gqa,
+    graded,
+    memes,
+    mmbench,
+    mme,
+    mmmu,
+    speech,
+    vqa,
+    yes_no,
+)
+
+_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu, graded, memes, captioning, boxes, speech)
+PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for family in _FAMILIES for protocol in family.PROTOCOLS}

@@ -1,0 +1,115 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: where is the thing that an expression names? Right if the box overlaps the true one by
+half (intersection over union above 0.5). Decides that the coordinates a model writes are named by the protocol, `pixels`,
+`unit` (0 to 1) or `thousand` (0 to 1000), and never guessed from their size, and that its first four numbers are its box.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from polymodal.errors import EvaluationError
+from polymodal.evaluation.files import Files, by_id, field, literal_pickle, read_json
+from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, Record, accuracy, asked
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
+SCALES = {"pixels": None, "unit": 1.0, "thousand": 1000.0}
+
+
+def read(splits_by: str) -> Callable[[Files], Iterator[Question]]:
+    """`refs(unc).p`, a pickle of plain values, and `instances.json`, COCO's boxes. Every sentence is a question."""
+
+    def questions(files: Files) -> Iterator[Question]:
+        split = files.split or "val"
+        path, objects = files.find(f"refs({splits_by}).p"), files.find("instances.json")
+        data = read_json(objects)
+        boxes, images = by_id(data, "annotations", objects), by_id(data, "images", objects)
+        refs = literal_pickle(path)
+        if not isinstance(refs, list):
+            raise EvaluationError(f"{path}: {type(refs).__name__}, not the list of references")
+        for i, ref in enumerate(refs):
+            where = f"{path}[{i}]"
+            if field(ref, "split", str, where) != split:
+                continue
+            number, image = field(ref, "ann_id", int, where), field(ref, "image_id", int, where)
+            if number not in boxes or image not in images:
+                raise EvaluationError(f"{where}: annotation {number} of picture {image} is not in {objects.name}")
+            numbers = field(boxes[number], "bbox", list, f"{objects}: annotation {number}")
+            if len(numbers) != 4 or not all(isinstance(value, (int, float)) for value in numbers):
+                raise EvaluationError(f"{objects}: annotation {number}: field 'bbox' is not of four numbers")
+            left, top, width, height = numbers
+            shown = images[image]
+            picture = files.picture(
+                field(shown, "file_name", str, where), f"{where}: image_id", "train2014", "images/train2014"
+            )
+            extra = {side: field(shown, side, (int, float), f"{objects}: picture {image}") for side in ("width", "height")}
+            for k, sentence in enumerate(field(ref, "sentences", list, where)):
+                words = field(sentence, "sent", str, f"{where}: sentences[{k}]")
+                name = f"{ref.get('ref_id', i)}:{sentence.get('sent_id', k)}"
+                box = [left, top, left + width, top + height]
+                yield Question(name, words, (picture,), box, extra)
+
+    return questions
+
+
+def overlap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes; 0 where either has no area."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    areas = [max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]) for box in (a, b)]
+    if width <= 0 or height <= 0 or not all(areas):
+        return 0.0
+    return width * height / (sum(areas) - width * height)
+
+
+def box_of(answer: str, scale: float | None, width: float, height: float) -> Box | None:
+    """The first four numbers of an answer, in pixels; None if there are fewer."""
+    found = [float(number) for number in _NUMBER.findall(answer)[:4]]
+    if len(found) < 4:
+        return None
+    if scale is not None:
+        found = [value / scale * side for value, side in zip(found, (width, height, width, height), strict=True)]
+    return found[0], found[1], found[2], found[3]
+
+
+def scored(scale: float | None) -> Callable[[Question, Answer], Record]:
+    def score(question: Question, answer: Answer) -> Record:
+        box = box_of(answer.text, scale, question.extra["width"], question.extra["height"])
+        if box is None:
+            return Record(question.id, 0.0, unparsed=True)
+        right = overlap(box, question.reference) > 0.5
+        return Record(question.id, float(right), " ".join(f"{value:.1f}" for value in box))
+
+    return score
+
+
+def _prompt(scale: str) -> Callable[[Question], Prompt]:
+    told = {"pixels": "in pixels", "unit": "from 0 to 1", "thousand": "from 0 to 1000"}[scale]
+    return lambda q: asked(q, f"Where is {q.text}? Give its box as [left, top, right, bottom] {told}.")
+
+
+def _protocols(benchmark: str, splits_by: str, splits: tuple[str, ...]) -> list[Protocol]:
+    about = "share of boxes that overlap the true one by more than half; the first four numbers, "
+    made: list[Any] = [
+        Protocol(
+            benchmark,
+            f"first-{name}",
+            about + name,
+            read(splits_by),
+            _prompt(name),
+            accuracy,
+            scored(scale),
+            tokens=48,
+            splits=splits,
+        )
+        for name, scale in SCALES.items()
+    ]
+    return made
+
+
+PROTOCOLS = [
+    *_protocols("refcoco", "unc", ("val", "testA", "testB")),
+    *_protocols("refcoco+", "unc", ("val", "testA", "testB")),
+    *_protocols("refcocog", "umd", ("val", "test")),
+]

@@ -1,0 +1,119 @@
+"""LibriSpeech and Common Voice: what was said. Decides that the rate is that of the corpus, all errors over all words,
+which is not the mean over recordings, and that the protocol names the normaliser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from polymodal.content import Part
+from polymodal.errors import EvaluationError
+from polymodal.evaluation.files import Files, field, inside, table, text
+from polymodal.evaluation.metrics import words
+from polymodal.evaluation.protocol import Answer, Numbers, Prompt, Protocol, Question, Record, asked
+
+
+def read_librispeech(files: Files) -> Iterator[Question]:
+    """`SPEAKER/CHAPTER/*.trans.txt` with a recording of each line beside it, below the folder of a split."""
+    root = files.folder / files.split if files.split else files.folder
+    paths = sorted(root.glob("**/*.trans.txt"))
+    if not paths:
+        raise EvaluationError(f"{root}: no *.trans.txt there; --data is the folder of a split such as test-clean")
+    for path in paths:
+        for i, line in enumerate(text(path).split("\n"), 1):
+            name, _, said = line.strip().partition(" ")
+            if not name:
+                continue
+            inside(name, f"{path}:{i}")
+            recording = next((f for end in ("flac", "wav") if (f := path.parent / f"{name}.{end}").is_file()), None)
+            if recording is None:
+                raise EvaluationError(f"{path}:{i}: no recording {name}.flac beside it")
+            yield Question(name, "", (Part("audio", media=recording),), said)
+
+
+def read_common_voice(files: Files) -> Iterator[Question]:
+    """`test.tsv` with `path` and `sentence`; recordings in `clips`."""
+    path = files.find(f"{files.split or 'test'}.tsv")
+    for at, row in table(path):
+        where = f"{path.parent}/{at}"
+        name = field(row, "path", str, where)
+        inside(name, where)
+        roots = [root for root in (files.images, files.folder / "clips", files.folder) if root is not None]
+        recording = next((root / name for root in roots if (root / name).is_file()), None)
+        if recording is None:
+            raise EvaluationError(f"{where}: no recording {name!r} in {roots[0]}; say where they are with --images")
+        yield Question(name, "", (Part("audio", media=recording),), field(row, "sentence", str, where))
+
+
+def plain(said: str) -> list[str]:
+    """Lower-case words of any script, without punctuation."""
+    return words(said)
+
+
+def raw(said: str) -> list[str]:
+    return said.split()
+
+
+def characters(said: str) -> list[str]:
+    """The letters and digits, in lower case, without spaces: for scripts that write none between words."""
+    return [c for c in said.lower() if c.isalnum()]
+
+
+def edits(truth: Sequence[str], heard: Sequence[str]) -> int:
+    """Substitutions, insertions and deletions."""
+    line = list(range(len(heard) + 1))
+    for i, x in enumerate(truth, 1):
+        last, line[0] = line[0], i
+        for j, y in enumerate(heard, 1):
+            last, line[j] = line[j], min(line[j] + 1, line[j - 1] + 1, last + (x != y))
+    return line[-1]
+
+
+def scored(normal: Callable[[str], list[str]]) -> Callable[[Question, Answer], Record]:
+    """1 where nothing is wrong."""
+
+    def score(question: Question, answer: Answer) -> Record:
+        truth, heard = normal(question.reference), normal(answer.text)
+        errors = edits(truth, heard)
+        return Record(question.id, float(errors == 0), " ".join(heard), extra={"errors": errors, "of": len(truth)})
+
+    return score
+
+
+def totals(records: Sequence[Record]) -> Numbers:
+    """All errors over all words; without a word to hear, each error counts against one."""
+    errors, of = (sum(record.extra[name] for record in records) for name in ("errors", "of"))
+    exact = sum(record.score for record in records) / len(records)
+    return {"error rate": errors / max(1, of), "exact": exact}
+
+
+def _protocols(benchmark: str, read: Callable[[Files], Iterator[Question]], splits: tuple[str, ...] = ()) -> list[Protocol]:
+    def prompt(question: Question) -> Prompt:
+        return asked(question, "Repeat what you hear.")
+
+    kinds = (
+        ("wer", plain, "words, lower case, no punctuation"),
+        ("wer-raw", raw, "words as they are written"),
+        ("cer", characters, "letters, lower case"),
+    )
+    return [
+        Protocol(
+            benchmark,
+            name,
+            f"errors over all {about} (lower is better)",
+            read,
+            prompt,
+            totals,
+            scored(normal),
+            "error rate",
+            128,
+            splits,
+        )
+        for name, normal, about in kinds
+    ]
+
+
+PROTOCOLS = [
+    *_protocols("librispeech", read_librispeech),
+    *_protocols("common-voice", read_common_voice, ("test", "dev")),
+]

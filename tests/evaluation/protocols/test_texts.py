@@ -1,0 +1,271 @@
+"""What is graded, captioned, pointed at, heard and ranked: each number by hand."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import pytest
+
+from polymodal.errors import EvaluationError
+from polymodal.evaluation.captions import bleu, cider_d, objects_in, rouge_l, singular, tokens
+from polymodal.evaluation.metrics import recall_at
+from polymodal.evaluation.protocol import Answer, Question, Record
+from polymodal.evaluation.protocols import PROTOCOLS, boxes, captioning, graded, memes, speech
+from tests.evaluation import authors
+from tests.evaluation.authors import put
+
+
+class Echo:
+    """A judge that says what it is told to, and remembers what it was asked."""
+
+    def __init__(self, *replies: str) -> None:
+        self.name, self.replies, self.asked = "echo-1", list(replies), []
+
+    def __call__(self, prompt: str) -> str:
+        self.asked.append(prompt)
+        return self.replies.pop(0)
+
+
+@pytest.mark.parametrize("name", ["mm-vet@graded", "llava-bench@graded", "benchlmm@graded"])
+def test_without_a_judge_there_is_no_score_and_the_sentence_says_so(name):
+    with pytest.raises(EvaluationError, match=f"{name} is graded by a language model: give a judge"):
+        PROTOCOLS[name].mark(Question("1", "?", reference="x"), Answer("x"))
+    with pytest.raises(EvaluationError, match="scored by rules and takes no judge"):
+        PROTOCOLS["pope@official"].with_judge(Echo())
+
+
+def test_a_judge_is_named_in_the_score_and_its_number_is_the_grade(tmp_path):
+    judge = Echo("0.5", " 1.0\n", "I think 0.5 or 0.7", "7", "none")
+    protocol = PROTOCOLS["mm-vet@graded"].with_judge(judge)
+    assert protocol.id == "mm-vet@graded+echo-1"
+    first, second = protocol.read(authors.mm_vet(tmp_path))
+    records = [protocol.mark(q, Answer("-1")) for q in (first, second, first, second, first)]
+    assert [record.score for record in records] == [0.5, 1.0, 0.0, 0.0, 0.0]
+    assert [record.unparsed for record in records] == [False, False, True, True, True]
+    assert "-1<AND>-5" in judge.asked[0]
+    totals = protocol.totals(records[:2])
+    assert totals == {"accuracy": 0.75, "math": 0.5, "math+ocr": 0.5, "ocr": 0.75}
+
+
+def test_benchlmms_empties_are_zero_and_left_out_of_the_official_mean(tmp_path):
+    protocol = PROTOCOLS["benchlmm@graded"].with_judge(Echo("1.0", "0.5"))
+    questions = list(protocol.read(authors.benchlmm(tmp_path)))
+    records = [protocol.mark(q, Answer(text)) for q, text in zip(questions, ("fence", "a cage", " "), strict=True)]
+    assert [record.empty for record in records] == [False, False, True]
+    assert protocol.totals(records) == {"accuracy": 0.5, "style_cartoon": 0.5, "official": 0.75}
+
+
+def test_llava_bench_is_the_ratio_of_two_ratings(tmp_path):
+    protocol = PROTOCOLS["llava-bench@graded"].with_judge(Echo("8 4", "10 10"))
+    records = [protocol.mark(q, Answer("A dog.")) for q in protocol.read(authors.llava_bench(tmp_path))]
+    totals = protocol.totals(records)
+    assert totals == pytest.approx({"ratio": 14 / 18, "conv": 0.5, "detail": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "score", "guessed"),
+    [
+        (0, "3", 1.0, False),
+        (0, "3.7", 1.0, False),  # int(float())
+        (0, 'The answer is "3".', 1.0, False),
+        (0, "three", 0.0, False),
+        (1, "1.24", 1.0, False),
+        (1, "1.26", 0.0, False),
+        (2, "B", 1.0, False),
+        (2, "(b) No", 1.0, False),
+        (2, "No", 1.0, False),
+        (2, "Not", 1.0, True),  # the nearest by edits; there always is one
+        (2, "", 1.0, True),  # nothing is two edits from No and three from Yes
+    ],
+)
+def test_mathvistas_rules(number, text, score, guessed, tmp_path):
+    protocol = PROTOCOLS["mathvista@rules"]
+    record = protocol.mark(list(protocol.read(authors.mathvista(tmp_path)))[number], Answer(text))
+    assert record.score == score
+    assert record.guessed is guessed
+
+
+def test_ocrbench_looks_for_the_reference_in_the_answer(tmp_path):
+    protocol = PROTOCOLS["ocrbench@official"]
+    word, formula = protocol.read(authors.ocrbench(tmp_path))
+    assert [protocol.mark(word, Answer(text)).score for text in ("It says Centre.", "cent re")] == [1.0, 0.0]
+    assert protocol.mark(formula, Answer("x^{2}")).score == 1.0
+    assert protocol.totals([protocol.mark(word, Answer("centre")), protocol.mark(formula, Answer("y"))])["count"] == 1.0
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_order():
+    assert memes.auroc([0.9, 0.8], [0.1, 0.2]) == 1.0
+    assert memes.auroc([0.1], [0.2, 0.3]) == 0.0
+    assert memes.auroc([0.5, 0.9], [0.5, 0.1]) == pytest.approx(3.5 / 4)  # a tie is half
+    assert memes.auroc([0.4] * 3, [0.4] * 5) == 0.5
+    assert memes.auroc([], [1.0]) == 0.5
+
+
+def test_hateful_memes_are_ranked_by_the_likelihood_of_yes_and_not_written(tmp_path):
+    protocol = PROTOCOLS["hateful-memes@likelihood"]
+    questions = list(protocol.read(authors.hateful(tmp_path)))
+    assert protocol.prompt(questions[0]).options == ("Yes", "No")
+    pairs = [(-1.0, -3.0), (-1.0, -2.0), (-3.0, -1.0), (-900.0, -1.0)]  # labels no, yes, no, yes
+    records = [protocol.mark(q, Answer(likelihoods=pair)) for q, pair in zip(questions, pairs, strict=True)]
+    assert records[1].extra["yes"] == pytest.approx(1 / (1 + math.exp(-1)))
+    assert protocol.totals(records) == {"auroc": 0.25, "accuracy": 0.5}  # one of four pairs in order
+    with pytest.raises(EvaluationError, match="this was written"):
+        protocol.mark(questions[0], Answer("Yes"))
+
+
+@pytest.mark.parametrize(
+    ("caption", "wanted"),
+    [
+        ("A man's dog, running.", "a man 's dog running"),
+        ("It doesn't stop!", "it does n't stop"),
+        ("a t-shirt (red) -- new", "a t-shirt red new"),
+        ("They're 2.5 feet", "they 're 2.5 feet"),
+        ("", ""),
+        ("...", ""),
+        ("Café ÉTÉ", "café été"),
+    ],
+)
+def test_captions_are_cut_as_the_treebank_cuts_them(caption, wanted):
+    assert tokens(caption) == wanted.split()
+
+
+def test_bleu_by_hand():
+    """the cat sat / the cat sat down: 3/3, 2/2, 1/1, 0/0, and the penalty exp(1 - 4/3)."""
+    said, refs = [["the", "cat", "sat"]], [[["the", "cat", "sat", "down"]]]
+    one, two, three, four = bleu(said, refs)
+    assert (one, two, three) == pytest.approx((math.exp(-1 / 3),) * 3, rel=1e-6)
+    assert four == pytest.approx((1e-15 / 1e-9) ** 0.25 * math.exp(-1 / 3), rel=1e-3)
+    clipped = bleu([["the"] * 4], [[["the", "cat"]]])
+    assert clipped[0] == pytest.approx(0.25)
+
+
+def test_rouge_l_by_hand():
+    """LCS of police killed the gunman / police kill the gunman is 3 of 4 and 3 of 4."""
+    assert rouge_l(["police", "kill", "the", "gunman"], [["police", "killed", "the", "gunman"]]) == pytest.approx(0.75)
+    precision, recall = 1.0, 0.5
+    f = (1 + 1.44) * precision * recall / (recall + 1.44 * precision)
+    assert rouge_l(["a", "b"], [["a", "b", "c", "d"]]) == pytest.approx(f)
+    assert rouge_l([], [["a"]]) == 0.0
+
+
+def test_cider_d_by_hand():
+    """Two pictures of one reference each. A caption that is its reference: each n of the 2 that it has gives 1, of 4."""
+    refs = [[["red", "cat"]], [["blue", "dog"]]]
+    same, other = cider_d([["red", "cat"], ["red", "cat"]], refs)
+    assert same == pytest.approx(10 * (1 + 1 + 0 + 0) / 4)
+    assert other == 0.0
+    longer = cider_d([["red", "cat", "here"], ["blue", "dog"]], refs)[0]
+    # unigrams: here is in no reference and weighs log 2, as the others do: 2 / (sqrt 3 · sqrt 2); bigrams 1 / sqrt 2
+    wanted = 10 / 4 * (2 / math.sqrt(6) + 1 / math.sqrt(2)) * math.exp(-1 / 72)
+    assert longer == pytest.approx(wanted)
+
+
+def test_document_frequencies_are_those_of_the_captions_that_were_asked():
+    refs = [[["red", "cat"]], [["blue", "dog"]], [["red", "dog"]]]
+    assert cider_d([["red", "cat"]], refs[:1])[0] == 0.0  # one picture: every word is in all documents
+    assert cider_d([["red", "cat"]] * 3, refs)[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [
+        ("cats", "cat"),
+        ("people", "person"),
+        ("buses", "bus"),
+        ("dishes", "dish"),
+        ("puppies", "puppy"),
+        ("glasses", "glass"),
+    ]
+    + [("bus", "bus"), ("grass", "grass"), ("boxes", "box"), ("knives", "knife"), ("is", "is")],
+)
+def test_singulars(plural, one):
+    assert singular(plural) == one
+
+
+def test_chair_counts_objects_that_are_in_neither_segments_nor_captions(tmp_path):
+    protocol = PROTOCOLS["chair@python"]
+    cat, dog = protocol.read(authors.chair(tmp_path))
+    assert cat.reference == ["cat", "chair"]  # the chair is in the captions alone
+    records = [protocol.mark(cat, Answer("Two kittens and a puppy on a stool.")), protocol.mark(dog, Answer("A dog."))]
+    assert [record.read for record in records] == ["dog", ""]
+    totals = protocol.totals(records)
+    assert (totals["chair-i"], totals["chair-s"], totals["recall"]) == (0.25, 0.5, 1.0)
+
+
+def test_chairs_double_words():
+    names = {"toilet": "toilet", "seat": "chair", "tie": "tie", "hot dog": "hot dog", "dog": "dog", "bird": "bird"}
+    pairs = captioning.doubles()
+    for words, wanted in [
+        ("a toilet seat", ["toilet"]),
+        ("a hot dog", ["hot dog"]),
+        ("a bow tie", ["tie"]),
+        ("baby bird", ["bird"]),
+    ]:
+        assert objects_in(words.split(), names, pairs) == wanted, words
+    assert objects_in(["the", "toilet", "has", "a", "seat"], names, pairs) == ["toilet"]
+
+
+def test_half_an_overlap_is_not_enough_and_coordinates_are_named(tmp_path):
+    assert boxes.overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert boxes.overlap((0, 0, 1, 1), (1, 1, 2, 2)) == 0.0
+    assert boxes.overlap((2, 2, 0, 0), (0, 0, 2, 2)) == 0.0
+    files = authors.MADE["refcoco"](tmp_path)
+    first, second = PROTOCOLS["refcoco@first-pixels"].read(files)
+    assert first.reference == [20, 10, 120, 60]
+    assert (first.id, second.id) == ("7:1", "7:2")
+    marks = {name: PROTOCOLS[f"refcoco@first-{name}"].mark for name in boxes.SCALES}
+    for name, text in (
+        ("pixels", "[20, 10, 120, 60]"),
+        ("unit", "(0.1,.1) to (0.6, 0.6)"),
+        ("thousand", "<100><100><600><600>"),
+    ):
+        assert marks[name](first, Answer(text)).score == 1.0, name
+    assert marks["pixels"](first, Answer("[20, 10, 70, 60]")).score == 0.0  # exactly half
+    assert marks["pixels"](first, Answer("20 10 120 60 0 0 1 1")).score == 1.0  # the first four
+    assert marks["unit"](first, Answer("20, 10, 120, 60")).score == 0.0  # never guessed from their size
+    assert marks["pixels"](first, Answer("left")).unparsed
+
+
+def test_references_that_would_run_something_are_refused(tmp_path):
+    files = authors.MADE["refcoco"](tmp_path)
+    put(tmp_path / "refs(unc).p", pickle.dumps([print]))
+    with pytest.raises(EvaluationError, match=r"refs\(unc\).p: refused"):
+        list(PROTOCOLS["refcoco@first-pixels"].read(files))
+    put(tmp_path / "refs(unc).p", pickle.dumps([{"split": "val", "ann_id": 9, "image_id": 1, "sentences": []}]))
+    with pytest.raises(EvaluationError, match="annotation 9 of picture 1 is not in instances.json"):
+        list(PROTOCOLS["refcoco@first-pixels"].read(files))
+
+
+def test_the_rate_of_a_corpus_is_no_mean_of_rates():
+    def record(errors: int, of: int) -> Record:
+        return Record(f"{errors}{of}", float(not errors), extra={"errors": errors, "of": of})
+
+    assert speech.totals([record(1, 1), record(0, 9)])["error rate"] == 0.1
+    assert speech.totals([record(2, 0)])["error rate"] == 2.0
+
+
+def test_normalisers_are_named(tmp_path):
+    (question,) = PROTOCOLS["common-voice@wer"].read(authors.common_voice(tmp_path))
+    heard = Answer("don't go she said")
+    errors = {
+        name: PROTOCOLS[f"common-voice@{name}"].mark(question, heard).extra["errors"] for name in ("wer", "wer-raw", "cer")
+    }
+    assert errors == {"wer": 0, "wer-raw": 3, "cer": 0}
+    assert speech.edits("abc", "axcd") == 2
+
+
+def test_a_recording_that_is_not_there_is_refused(tmp_path):
+    files = authors.librispeech(tmp_path)
+    (tmp_path / "61/70968/61-70968-0001.flac").unlink()
+    with pytest.raises(EvaluationError, match="trans.txt:2: no recording 61-70968-0001.flac"):
+        list(PROTOCOLS["librispeech@wer"].read(files))
+
+
+def test_recall_counts_what_is_found_early_enough():
+    assert [recall_at([1, 3, 0, 11], k) for k in (1, 5, 10)] == [0.25, 0.5, 0.5]
+    assert recall_at([], 1) == 0.0
+
+
+def test_levenshtein():
+    assert [graded.distance(*pair) for pair in (("kitten", "sitting"), ("", "ab"), ("a", "a"))] == [3, 2, 0]

@@ -1,0 +1,29 @@
+"""The table of benchmarks."""
+
+from __future__ import annotations
+
+from polymodal.evaluation import catalog
+from polymodal.evaluation.protocols import PROTOCOLS
+from tests.docs.test_docs import ROOT
+
+
+def test_the_page_has_the_table_as_it_is():
+    """Write it again with: print(polymodal.evaluation.catalog.markdown())"""
+    page = (ROOT / "docs/evaluation.md").read_text(encoding="utf-8")
+    block = page.partition("<!-- benchmarks -->\n")[2].partition("<!-- end of benchmarks -->")[0]
+    assert block.strip() == catalog.markdown().strip()
+
+
+def test_every_protocol_is_of_a_benchmark_in_the_table_and_says_what_its_number_is():
+    names = {row.name for row in catalog.rows()}
+    for name, protocol in PROTOCOLS.items():
+        assert protocol.benchmark in names, name
+        assert protocol.about, name
+        assert name == protocol.id
+
+
+def test_what_has_no_protocol_is_not_yet():
+    for row in catalog.rows():
+        assert (row.state == "not yet") == (not row.protocols), row.name
+        assert row.files, row.name
+        assert row.licence, row.name
