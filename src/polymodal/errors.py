@@ -42,6 +42,18 @@ class DataError(PolymodalError):
     """A training sample that cannot be used. Names the row and the field."""
 
 
+class Busy(PolymodalError):
+    """More is asked than can be answered now. `retry_after`: whole seconds after which it is worth asking again."""
+
+    def __init__(self, message: str, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Closed(PolymodalError):
+    """The engine answers nothing more: it is being shut down."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint such as ` (did you mean 'mlp'?)`, or the list of choices where nothing is near."""
     names = sorted(choices)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from polymodal.errors import PolymodalError
+from polymodal.errors import Busy, Closed, PolymodalError
 from polymodal.model.composition import Composition
 from polymodal.serving.errors import ApiError, told
-from polymodal.serving.types import Busy, Closed, TooLong
+from polymodal.serving.types import TooLong
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -38,7 +38,7 @@ def refused(error: Exception) -> ApiError:
 async def called(server: Server, request: Request, function: Callable[[Composition], T]) -> T:
     """Run a function on the model's thread. Raises `ApiError`."""
     try:
-        future = server.engine.call(function, server.limits.answer_seconds)
+        future = server.engine.call(function)
     except PolymodalError as error:
         raise refused(error) from error
     try:
@@ -73,7 +73,7 @@ async def _gone(receive: Receive) -> None:
 
 
 class EventStream(Response):
-    """Server-sent events as they come. `cancel` is called if the client goes first, and at once: not with the next event."""
+    """Server-sent events as they come. `cancel` is called as soon as the client goes, and not with the next event."""
 
     media_type = "text/event-stream"
 

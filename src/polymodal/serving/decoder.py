@@ -33,8 +33,8 @@ RATE = 16_000  # of what the encoders of recordings take
 
 
 def decode(kind: str, data: bytes, limits: Limits, kept: int, budget: int) -> tuple[dict[str, Any], bytes]:
-    """What a part of a kind holds, as a header and bytes: pictures RGB, recordings float32 at 16 kHz, of clips at most `kept`
-    frames, as many as fit into `budget` bytes; series as safetensors, all else npy. Raises `MediaError`."""
+    """What a part of a kind holds, as a header and bytes: pictures RGB, recordings float32 at 16 kHz, of clips at most
+    `kept` frames, as many as fit into `budget` bytes; series as safetensors, all else npy. Raises `MediaError`."""
     if kind in ("image", "segmentation"):
         picture = load_image(data, limits)
         return {"size": picture.size}, picture.tobytes()
@@ -117,7 +117,7 @@ def confine(memory: int) -> None:
 
 
 def main() -> None:
-    import av  # noqa: F401  everything is imported before the bounds hold
+    import av
     import numpy  # noqa: F401
     import soundfile  # noqa: F401
     import soxr  # noqa: F401

@@ -40,8 +40,8 @@ CODES: dict[str, tuple[int, str, str]] = {
     "context_length_exceeded": (400, _BAD, "The conversation is longer than this model can read."),
     "tokens_over_limit": (400, _BAD, "More tokens are asked for than the limit of {limit}."),
     "nothing_to_answer": (400, _BAD, "The last message holds nothing to answer, or is not the user's."),
-    "media_not_base64": (400, _BAD, "The media is not a data URI with strict base64, or not strict base64."),
-    "media_place_not_allowed": (400, _BAD, "Media is taken as base64 data only; files and this kind of URL are not read."),
+    "media_not_base64": (400, _BAD, "The media is not strict base64, or not in a data URI that says so."),
+    "media_place_not_allowed": (400, _BAD, "Media is taken as base64 data; files and this kind of URL are not read."),
     "remote_media_not_allowed": (400, _BAD, "Media at this URL is not fetched by this server; send it as a data URI."),
     "remote_media_failed": (400, _BAD, "The media could not be fetched."),
     "media_format_not_allowed": (400, _BAD, "The bytes of the media are of none of the formats taken here: {has}."),
@@ -71,8 +71,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{48,}")
 
 
 class ApiError(HTTPException):
-    """A refusal by its code in `CODES`. `param`: where in the request, `detail`: for the log alone, `names`: what the text's
-    braces are filled with, `retry`: seconds for Retry-After. It is an HTTPException because FastAPI passes those through."""
+    """A refusal by its code in `CODES`. `param`: where in the request, `detail`: for the log alone, `names`: what the
+    text's braces are filled with, `retry`: seconds for Retry-After. An HTTPException, as FastAPI passes those through."""
 
     def __init__(
         self, code: str, param: str | None = None, detail: str = "", retry: float | None = None, **names: object

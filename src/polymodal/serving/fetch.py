@@ -30,12 +30,10 @@ _PLAIN = re.compile(
 )
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)$")  # a last label that resolvers read as a number: 2130706433, 0x7f.1
 _BLOCK = 65_536
-_EMBEDDING = (
-    tuple(  # IPv6 that stands for an IPv4 address: NAT64, 6to4, Teredo, mapped, compatible, translated, ISATAP-like
-        map(
-            ipaddress.IPv6Network,
-            ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96", "::ffff:0:0:0/96"),
-        )
+_EMBEDDING = tuple(  # IPv6 that stands for an IPv4 address: NAT64, 6to4, Teredo, mapped, compatible, translated
+    map(
+        ipaddress.IPv6Network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96", "::ffff:0:0:0/96"),
     )
 )
 _NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "fec0::/10")))
@@ -65,8 +63,8 @@ def resolved(host: str, port: int) -> list[str]:
 
 
 class Fetcher:
-    """`hosts`: names whose media may be fetched, each exactly. `ports`: those that a URL may name. `resolve`, `allowed`: for
-    tests."""
+    """`hosts`: names whose media may be fetched, each exactly. `ports`: those that a URL may name. `resolve`, `allowed`:
+    for tests."""
 
     def __init__(
         self,
@@ -138,6 +136,9 @@ class Fetcher:
                 _left(until)
                 block = reply.read1(_BLOCK)
                 if not block:
+                    _left(until)  # hung up on, it looks complete
+                    if len(data) < int(reply.getheader("Content-Length") or 0):
+                        raise ApiError("remote_media_failed", param, "cut short")
                     return bytes(data)
                 data += block
                 if len(data) > most:

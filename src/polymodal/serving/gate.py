@@ -1,8 +1,8 @@
 """The gate: what a request says of media -> a decoded part. Decides where media may come from, before a byte of it is read.
 
-Only base64 in the request itself, and, where the server was told so, URLs of listed hosts. No path, no `file:`, nothing that
-names anything of this machine: there is no code behind this gate that could open it. The type that a client declares is not
-looked at; the first bytes decide. Bytes are counted before they are decoded from base64, and items before they are decoded.
+Only base64 in the request itself, and, where the server was told so, URLs of listed hosts. No path, no `file:`, nothing
+that names anything of this machine: there is no code behind this gate that could open it. The type that a client declares
+is not looked at; the first bytes decide. Bytes are counted before they leave base64, and pixels before they are decoded.
 """
 
 from __future__ import annotations

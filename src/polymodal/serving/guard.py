@@ -1,5 +1,5 @@
-"""What every request passes before a route sees it. Decides who may call (Host, Origin, key), how much may be read, and that
-what goes wrong is answered in one shape.
+"""What every request passes before a route sees it. Decides who may call (Host, Origin, key), how much may be read, and
+that what goes wrong is answered in one shape.
 
     Host     a page of another name that resolves to this machine (DNS rebinding) is not answered
     Origin   a page of another origin is not answered: its browser would hide the answer, but we would have worked

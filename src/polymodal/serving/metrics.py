@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -27,7 +29,12 @@ class Metrics:
         self._first = Histogram(
             "polymodal_first_token_seconds", "To the first piece of an answer.", buckets=_SECONDS, registry=self.registry
         )
-        self._gauge = Gauge("polymodal_load", "Requests running and waiting.", ["state"], registry=self.registry)
+        self._gauge = Gauge(
+            "polymodal_engine",
+            "What the engine says of itself: active and waiting requests, and more.",
+            ["what"],
+            registry=self.registry,
+        )
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(f"polymodal_{name}", help, labels, registry=self.registry)
@@ -52,7 +59,7 @@ class Metrics:
     def cancelled(self) -> None:
         self._cancelled.inc()
 
-    def text(self, load: dict[str, int]) -> bytes:
-        for state, count in load.items():
-            self._gauge.labels(state).set(count)
+    def text(self, stats: Mapping[str, float]) -> bytes:
+        for what, count in stats.items():
+            self._gauge.labels(what).set(count)
         return generate_latest(self.registry)

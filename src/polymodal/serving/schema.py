@@ -199,7 +199,7 @@ class SpeechRequest(Wire):
 
 
 class EmbeddingRequest(Wire):
-    """`POST /v1/embeddings`. `input`: a text, a content part, or a list of texts, parts and lists of parts: one vector each."""
+    """`POST /v1/embeddings`. `input`: a text, a part, or a list of texts, parts and lists of parts: one vector each."""
 
     model: Name
     input: (

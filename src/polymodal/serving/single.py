@@ -3,51 +3,29 @@ tested with, and the yardstick for an engine that batches."""
 
 from __future__ import annotations
 
-import asyncio
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from polymodal.content import Message, Part
+from polymodal.errors import Busy, Closed
 from polymodal.model.answering import Reply, respond
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
 from polymodal.model.sequence import Example
-from polymodal.serving.types import Busy, Closed, Done, Event, Failed, PartMade, TextPiece, TooLong, Usage
+from polymodal.serving.tickets import Answered, Done, Ended, Failed, PartMade, Reason, Ticket, Usage, Wrote
+from polymodal.serving.types import TooLong
 
 T = TypeVar("T")
+FOREVER = 1e9  # seconds
 
 
 class _Stop(Exception):
     """Ends generation from within: a stop string, a cap of time, or nobody who listens."""
-
-
-class SingleTicket:
-    """See `types.Ticket`. `n` answers are awaited."""
-
-    def __init__(self, n: int) -> None:
-        self._left, self._events = n, asyncio.Queue[Event]()
-        self._loop = asyncio.get_running_loop()
-        self.cancelled = threading.Event()
-
-    def cancel(self) -> None:
-        self.cancelled.set()
-
-    def tell(self, event: Event) -> None:
-        """From the engine's thread. A loop that is closed has nobody who listens."""
-        try:
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-        except RuntimeError:
-            self.cancelled.set()
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while self._left:
-            event = await self._events.get()
-            yield event
-            self._left = 0 if isinstance(event, Failed) else self._left - isinstance(event, Done)
 
 
 class SingleEngine:
@@ -61,28 +39,29 @@ class SingleEngine:
         self._thread = threading.Thread(target=self._work, name="polymodal-engine", daemon=True)
         self._thread.start()
 
-    @property
-    def load(self) -> dict[str, int]:
-        return {"running": int(self._running), "waiting": len(self._jobs)}
+    def stats(self) -> Mapping[str, float]:
+        return {"active": int(self._running), "waiting": len(self._jobs)}
+
+    def sent(self, made: Part, sent: Part, salt: str = "") -> None:
+        """It keeps nothing that it made."""
 
     def submit(
         self,
-        conversation: Sequence[Message],
-        sampling: Sampling,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
         *,
-        n: int = 1,
         stop: Sequence[str] = (),
+        n: int = 1,
         seconds: float | None = None,
-        tenant: str = "",
-    ) -> SingleTicket:
-        ticket = SingleTicket(n)
-        until = time.monotonic() + (1e9 if seconds is None else seconds)
-        self._put(
-            lambda: self._answer(ticket, conversation, sampling, n, stop, until), lambda error: ticket.tell(Failed(error))
-        )
+        salt: str = "",
+    ) -> Ticket:
+        ticket = Ticket(lambda: None)
+        until, asked = time.monotonic() + (seconds or FOREVER), sampling or Sampling()
+        work = lambda: self._answer(ticket, messages, asked, n, stop, until)  # noqa: E731
+        self._put(work, lambda error: ticket.put(Failed(error)))
         return ticket
 
-    def call(self, function: Callable[[Composition], T], seconds: float | None = None) -> Future[T]:
+    def call(self, function: Callable[[Composition], T]) -> Future[T]:
         future: Future[T] = Future()
 
         def run() -> None:
@@ -108,7 +87,7 @@ class SingleEngine:
             if self._closed:
                 raise Closed("the engine is closed")
             if len(self._jobs) >= self.queue:
-                raise Busy(1.0 + len(self._jobs))
+                raise Busy(f"{len(self._jobs)} requests are waiting", 1 + len(self._jobs))
             self._jobs.append((job, refuse))
             self._new.notify()
 
@@ -124,39 +103,35 @@ class SingleEngine:
             job()
 
     def _answer(
-        self,
-        ticket: SingleTicket,
-        conversation: Sequence[Message],
-        sampling: Sampling,
-        n: int,
-        stop: Sequence[str],
-        until: float,
+        self, ticket: Ticket, messages: Sequence[Message], sampling: Sampling, n: int, stop: Sequence[str], until: float
     ) -> None:
         try:
-            example = self.composition.processor.encode(conversation, generate=True, name="conversation")
+            example = self.composition.processor.encode(messages, generate=True, name="conversation")
             room = _context(self.composition) - len(example)
             if room < 1:
                 raise TooLong(f"{len(example)} positions leave no room for an answer")
-            sampling = sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, room)})
+            seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+            tokens, answers = min(sampling.max_new_tokens, room), []
             for number in range(n):
-                seed = None if sampling.seed is None else sampling.seed + number
-                writer = _Writer(self.composition, ticket, number, stop, until)
-                writer.write(example, sampling.model_copy(update={"seed": seed}))
+                own = sampling.model_copy(update={"seed": seed + number, "max_new_tokens": tokens})
+                answers.append(_Writer(self.composition, ticket, number, stop, until).write(example, own))
+            media, generated = sum(span.length for span in example.spans), sum(answer.tokens for answer in answers)
+            usage = Usage(prompt=len(example), prefilled=len(example), media=media, generated=generated)
+            ticket.put(Done(tuple(answers), usage))
         except Exception as error:
-            ticket.tell(Failed(error))
+            ticket.put(Failed(error))
 
 
 class _Writer:
     """One answer: what is certain of its text is told at once, until something is made."""
 
-    def __init__(
-        self, composition: Composition, ticket: SingleTicket, number: int, stop: Sequence[str], until: float
-    ) -> None:
+    def __init__(self, composition: Composition, ticket: Ticket, number: int, stop: Sequence[str], until: float) -> None:
         self.composition, self.ticket, self.number, self.stop, self.until = composition, ticket, number, stop, until
         self.ids: list[int] = []
-        self.told, self.held, self.ended = 0, False, ""
+        self.told, self.held = 0, False
+        self.ended: Reason | None = None
 
-    def write(self, example: Example, sampling: Sampling) -> None:
+    def write(self, example: Example, sampling: Sampling) -> Answered:
         reply: Reply | None = None
         try:
             if not self._over():
@@ -165,10 +140,9 @@ class _Writer:
             pass
         parts: list[Part] = reply.parts if reply else [Part("text", text=self._text())]
         self._rest(parts)
-        generated = reply.generated if reply else len(self.ids)
-        cut = self.ended in ("time", "gone") or (reply is not None and not reply.finished and not self.ended)
-        usage = Usage(len(example), generated, 0, sum(span.length for span in example.spans))
-        self.ticket.tell(Done(usage, "length" if cut else "stop", self.number))
+        reason = self.ended or ("stop" if reply is None or reply.finished else "length")
+        self.ticket.put(Ended(self.number, reason))
+        return Answered(tuple(parts), reason, reply.generated if reply else len(self.ids), sampling.seed or 0)
 
     def _token(self, token: int) -> None:
         if self._over():
@@ -186,8 +160,11 @@ class _Writer:
         self._tell(text, sure)
 
     def _over(self) -> bool:
-        self.ended = "gone" if self.ticket.cancelled.is_set() else "time" if time.monotonic() > self.until else self.ended
-        return bool(self.ended)
+        if self.ticket.cancelled:
+            self.ended = "cancelled"
+        elif time.monotonic() > self.until:
+            self.ended = "time"
+        return self.ended is not None
 
     def _text(self) -> str:
         """What is written, up to a stop string."""
@@ -200,7 +177,7 @@ class _Writer:
 
     def _tell(self, text: str, upto: int) -> None:
         if upto > self.told:
-            self.ticket.tell(TextPiece(text[self.told : upto], self.number))
+            self.ticket.put(Wrote(self.number, text[self.told : upto]))
             self.told = upto
 
     def _rest(self, parts: Sequence[Part]) -> None:
@@ -208,11 +185,11 @@ class _Writer:
         said = 0
         for part in parts:
             if part.type != "text":
-                self.ticket.tell(PartMade(part, self.number))
+                self.ticket.put(PartMade(self.number, part))
                 continue
             text = part.text or ""
             if new := text[max(0, self.told - said) :]:
-                self.ticket.tell(TextPiece(new, self.number))
+                self.ticket.put(Wrote(self.number, new))
             said += len(text)
 
 

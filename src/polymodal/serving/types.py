@@ -1,88 +1,22 @@
-"""What the routes need of an engine. Decides nothing: a `Protocol`, the events of an answer, and what can be refused."""
+"""What the routes need of an engine. Decides nothing: a `Protocol`, and what it can refuse beside `Busy` and `Closed`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from polymodal.content import Message, Part
-from polymodal.errors import ContentError, PolymodalError
+from polymodal.errors import ContentError
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
+from polymodal.serving.tickets import Ticket
 
 T = TypeVar("T")
 
 
-class Busy(PolymodalError):
-    """The queue is full. `retry_after`: seconds."""
-
-    def __init__(self, retry_after: float = 1.0) -> None:
-        super().__init__(f"the queue is full; try again in {retry_after:g} seconds")
-        self.retry_after = retry_after
-
-
 class TooLong(ContentError):
-    """A prompt that leaves no room for an answer within what the backbone can read."""
-
-
-class Closed(PolymodalError):
-    """The engine takes no more requests."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Positions of one answer: of the `prompt`, of those `cached` and taken by `media`, and tokens `generated`."""
-
-    prompt: int
-    generated: int
-    cached: int = 0
-    media: int = 0
-
-
-@dataclass(frozen=True)
-class TextPiece:
-    """Text as it becomes certain; of answer number `answer`."""
-
-    text: str
-    answer: int = 0
-
-
-@dataclass(frozen=True)
-class PartMade:
-    """A picture, recording or clip that the answer holds here, or why it could not be made (`part.failed`)."""
-
-    part: Part
-    answer: int = 0
-
-
-@dataclass(frozen=True)
-class Done:
-    """One answer has ended: by itself or a stop string, or at a cap."""
-
-    usage: Usage
-    finish: Literal["stop", "length"]
-    answer: int = 0
-
-
-@dataclass(frozen=True)
-class Failed:
-    """All answers to the request have ended. `error` is typed where a user can mend it."""
-
-    error: Exception
-
-
-Event = TextPiece | PartMade | Done | Failed
-
-
-class Ticket(Protocol):
-    """A request under way. Iterating gives its events until each of its answers is `Done`, or until `Failed`."""
-
-    def __aiter__(self) -> AsyncIterator[Event]: ...
-
-    def cancel(self) -> None:
-        """Stop at the next token, from any thread; it may have ended already."""
+    """A prompt that leaves no room for an answer within what the backbone, or the engine, can read."""
 
 
 class Engine(Protocol):
@@ -92,24 +26,26 @@ class Engine(Protocol):
 
     def submit(
         self,
-        conversation: Sequence[Message],
-        sampling: Sampling,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
         *,
-        n: int = 1,
         stop: Sequence[str] = (),
+        n: int = 1,
         seconds: float | None = None,
-        tenant: str = "",
+        salt: str = "",
     ) -> Ticket:
         """`n` answers to a conversation: number i is drawn with `sampling.seed + i`. `seconds`: after which all are cut
-        short. `tenant`: whose caches may be used. To be called in the event loop. Raises `Busy` and `Closed`."""
+        short. `salt`: media and prefixes are shared among requests of the same alone. Raises `Busy` and `Closed`."""
 
-    def call(self, function: Callable[[Composition], T], seconds: float | None = None) -> Future[T]:
+    def call(self, function: Callable[[Composition], T]) -> Future[T]:
         """Run a function of the model between the steps of others (embeddings, a picture on order). A future that is
         cancelled before its turn is not run. Raises `Busy` and `Closed`."""
 
-    @property
-    def load(self) -> dict[str, int]:
-        """`running` and `waiting` requests."""
+    def sent(self, made: Part, sent: Part, salt: str = "") -> None:
+        """A part that was made has left as `sent`, and may come back so in the next turn."""
 
-    def close(self, finish: bool = True) -> None:
+    def stats(self) -> Mapping[str, float]:
+        """What there is now: `waiting` and `active` requests, and what else it counts."""
+
+    def close(self, finish: bool = True) -> Any:
         """Take no more; finish what there is, or cancel it. Waits."""

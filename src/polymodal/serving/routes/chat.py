@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
+from polymodal import media
 from polymodal.content import Part
 from polymodal.errors import MediaError, PolymodalError
 from polymodal.media import writing
@@ -24,9 +25,10 @@ from polymodal.serving.answers import Clock, EventStream, refused, while_there
 from polymodal.serving.app import ERRORS, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
+from polymodal.serving.decoder import RATE
 from polymodal.serving.errors import ApiError, note
 from polymodal.serving.schema import ChatRequest, check_neutral
-from polymodal.serving.types import Done, Failed, PartMade, TextPiece, Ticket, Usage
+from polymodal.serving.tickets import Done, Ended, Failed, PartMade, Ticket, Usage, Wrote
 
 router = APIRouter(route_class=StrictRoute)
 
@@ -45,16 +47,17 @@ async def chat(asked: ChatRequest, request: Request) -> Response:
             n=n,
             stop=stop,
             seconds=server.limits.answer_seconds,
-            tenant=request.state.tenant,
+            salt=request.state.tenant,
         )
     except PolymodalError as error:
         raise refused(error) from error
     head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": server.name}
     if asked.stream:
         usage = asked.stream_options is not None and asked.stream_options.include_usage
-        return EventStream(server, _events(server, ticket, head, n, usage, request.state.request_id), ticket.cancel)
-    body = await while_there(server, request, _whole(server, ticket, head, n, asked), ticket.cancel)
-    return JSONResponse(body)
+        return EventStream(server, _events(server, ticket, head, n, usage, request.state), ticket.cancel)
+    spoken = asked.modalities is not None and "audio" in asked.modalities
+    whole = _whole(server, ticket, head, spoken, request.state.tenant)
+    return JSONResponse(await while_there(server, request, whole, ticket.cancel))
 
 
 def _sampling(server: Server, asked: ChatRequest) -> Sampling:
@@ -83,39 +86,37 @@ def _stops(server: Server, asked: ChatRequest) -> list[str]:
     return stops
 
 
-async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], n: int, asked: ChatRequest) -> dict[str, Any]:
+async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], spoken: bool, salt: str) -> dict[str, Any]:
     clock = Clock(server)
-    parts: list[list[Part]] = [[] for _ in range(n)]
-    ends: dict[int, Done] = {}
+    done: Done | None = None
     async for event in ticket:
         clock.piece()
         if isinstance(event, Failed):
             raise refused(event.error) from event.error
-        if isinstance(event, Done):
-            ends[event.answer] = event
-        else:
-            new = event.part if isinstance(event, PartMade) else Part("text", text=event.text)
-            parts[event.answer].append(new)
-    spoken = asked.modalities is not None and "audio" in asked.modalities
+        done = event if isinstance(event, Done) else done
+    assert done is not None
     choices = [
-        {"index": i, "message": _message(server, parts[i], spoken), "logprobs": None, "finish_reason": ends[i].finish}
-        for i in range(n)
+        {
+            "index": i,
+            "message": _message(server, answer.parts, spoken, salt),
+            "logprobs": None,
+            "finish_reason": _finish(answer.reason),
+        }
+        for i, answer in enumerate(done.answers)
     ]
-    usage = _usage(server, [end.usage for end in ends.values()])
-    return {**head, "object": "chat.completion", "choices": choices, "usage": usage}
+    return {**head, "object": "chat.completion", "choices": choices, "usage": _usage(server, done.usage)}
 
 
-def _message(server: Server, parts: list[Part], spoken: bool) -> dict[str, Any]:
+def _finish(reason: str) -> str:
+    """In OpenAI's words: a cap of seconds cuts an answer short as one of tokens does."""
+    return "stop" if reason == "stop" else "length"
+
+
+def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> dict[str, Any]:
     """`spoken`: with the first recording in OpenAI's own place, too."""
-    joined: list[Part] = []
-    for part in parts:
-        if part.type == "text" and joined and joined[-1].type == "text":
-            joined[-1] = Part("text", text=(joined[-1].text or "") + (part.text or ""))
-        else:
-            joined.append(part)
-    if all(part.type == "text" for part in joined):
-        return {"role": "assistant", "content": "".join(part.text or "" for part in joined), "refusal": None}
-    content = [made(server, part) for part in joined]
+    if all(part.type == "text" for part in parts):
+        return {"role": "assistant", "content": "".join(part.text or "" for part in parts), "refusal": None}
+    content = [made(server, part, salt) for part in parts]
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     sound = next((item for item in content if spoken and "input_audio" in item), None)
     if sound is not None:
@@ -125,7 +126,7 @@ def _message(server: Server, parts: list[Part], spoken: bool) -> dict[str, Any]:
     return message
 
 
-def made(server: Server, part: Part) -> dict[str, Any]:
+def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
     """A content part of an answer. Why something could not be made may hold a path: it goes to the log."""
     if part.type == "text":
         return {"type": "text", "text": part.text or ""}
@@ -134,8 +135,9 @@ def made(server: Server, part: Part) -> dict[str, Any]:
     try:
         if part.media is None:
             raise MediaError(part.failed or "nothing was made")
-        suffix, data = writing.encoded(part.type, part.media)
-        return {**Part(part.type, media=data, **about).to_json()}
+        data = writing.encoded(part.type, part.media)[1]
+        _remember(server, part, data, salt)
+        return Part(part.type, media=data, **about).to_json()
     except PolymodalError as error:
         refusal = ApiError("cannot_make", detail=str(error))
         note(refusal, "part")
@@ -143,24 +145,31 @@ def made(server: Server, part: Part) -> dict[str, Any]:
         return {"type": kind, **about, "failed": refusal.words}
 
 
-def _usage(server: Server, each: list[Usage]) -> dict[str, Any]:
-    """OpenAI counts the prompt once, however many answers it gets."""
-    prompt, cached = max(u.prompt for u in each), max(u.cached for u in each)
-    generated = sum(u.generated for u in each)
-    server.metrics.tokens(prompt, cached, generated)
+def _remember(server: Server, part: Part, data: bytes, salt: str) -> None:
+    """Tell the engine what a part will be if the client sends it back: what the gate makes of the file. A clip is not told:
+    it would have to be decoded again, and what comes back is read from its frames."""
+    if part.type == "video":
+        return
+    back = media.load(Part(part.type, media=data))
+    if part.type == "audio":
+        back = (back, RATE)
+    server.engine.sent(part, Part(part.type, media=back), salt)
+
+
+def _usage(server: Server, used: Usage) -> dict[str, Any]:
+    server.metrics.tokens(used.prompt, used.cached, used.generated)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": generated,
-        "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": cached, "media_tokens": max(u.media for u in each)},
+        "prompt_tokens": used.prompt,
+        "completion_tokens": used.generated,
+        "total_tokens": used.prompt + used.generated,
+        "prompt_tokens_details": {"cached_tokens": used.cached, "media_tokens": used.media},
     }
 
 
 async def _events(
-    server: Server, ticket: Ticket, head: dict[str, Any], n: int, usage: bool, request: str
+    server: Server, ticket: Ticket, head: dict[str, Any], n: int, usage: bool, state: Any
 ) -> AsyncGenerator[bytes]:
-    head, clock = {**head, "object": "chat.completion.chunk"}, Clock(server)
-    used: list[Usage] = []
+    head, clock, used = {**head, "object": "chat.completion.chunk"}, Clock(server), Usage()
 
     def chunk(answer: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": answer, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -174,15 +183,16 @@ async def _events(
             if isinstance(event, Failed):
                 raise refused(event.error) from event.error
             if isinstance(event, Done):
-                used.append(event.usage)
-                yield chunk(event.answer, {}, event.finish)
-            elif isinstance(event, TextPiece):
+                used = event.usage
+            elif isinstance(event, Ended):
+                yield chunk(event.answer, {}, _finish(event.reason))
+            elif isinstance(event, Wrote):
                 yield chunk(event.answer, {"content": event.text})
-            else:
-                yield chunk(event.answer, {"content_parts": [made(server, event.part)]})
+            elif isinstance(event, PartMade):
+                yield chunk(event.answer, {"content_parts": [made(server, event.part, state.tenant)]})
     except Exception as error:  # the status was sent: what is left is an event that clients know as an error
         told = error if isinstance(error, ApiError) else ApiError("internal_error")
-        note(error, request)
+        note(error, state.request_id)
         server.metrics.refusal(told.code)
         yield _event(told.body())
         return

@@ -1,5 +1,5 @@
-"""`POST /v1/embeddings`: text and media in one space. Decides which: the backbone's last states, averaged over the positions
-that the item takes in a user's turn (and not over those of the template), scaled to length 1.
+"""`POST /v1/embeddings`: text and media in one space. Decides which: the backbone's last states, averaged over the
+positions that the item takes in a user's turn (and not over those of the template), scaled to length 1.
 
 Whatever reaches the backbone is in this space, and nothing was trained for it to be a good one for search.
 """

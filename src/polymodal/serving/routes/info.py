@@ -32,7 +32,7 @@ async def health(request: Request) -> Response:
 @router.get("/metrics", responses=ERRORS)
 async def metrics(request: Request) -> Response:
     server = server_of(request)
-    return Response(server.metrics.text(server.engine.load), media_type=CONTENT_TYPE_LATEST)
+    return Response(server.metrics.text(server.engine.stats()), media_type=CONTENT_TYPE_LATEST)
 
 
 def _model(server: Server) -> dict[str, object]:

@@ -1,5 +1,5 @@
-"""`POST /v1/audio/transcriptions`. Decides that a transcription is an answer to a recording and a fixed instruction, the one
-that the server was started with: a model of this package has no other way to write down what it hears."""
+"""`POST /v1/audio/transcriptions`. Decides that a transcription is an answer to a recording and a fixed instruction, the
+one that the server was started with: a model of this package has no other way to write down what it hears."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polymodal.serving.app import ERRORS, Server, server_of
 from polymodal.serving.body import form
 from polymodal.serving.conversation import takes_kind
 from polymodal.serving.errors import ApiError
-from polymodal.serving.types import Done, Failed, TextPiece, Ticket
+from polymodal.serving.tickets import Ticket
 
 router = APIRouter()
 _FIELDS = ("file", "model", "language", "response_format", "temperature", "stream", "prompt")
@@ -54,10 +54,13 @@ async def transcriptions(request: Request) -> Response:
     sampling = Sampling(max_new_tokens=server.limits.tokens, temperature=_temperature(said), most_media=0)
     asked = user(Part("audio", media=recording.media), server.transcription)
     try:
-        ticket = server.engine.submit([asked], sampling, seconds=server.limits.answer_seconds, tenant=request.state.tenant)
+        ticket = server.engine.submit([asked], sampling, seconds=server.limits.answer_seconds, salt=request.state.tenant)
     except PolymodalError as error:
         raise refused(error) from error
-    text = await while_there(server, request, _text(server, ticket), ticket.cancel)
+    try:
+        text = await while_there(server, request, _text(server, ticket), ticket.cancel)
+    except PolymodalError as error:
+        raise refused(error) from error
     return PlainTextResponse(f"{text}\n") if said.get("response_format") == "text" else JSONResponse({"text": text})
 
 
@@ -95,12 +98,6 @@ def _temperature(said: dict[str, str]) -> float:
 
 
 async def _text(server: Server, ticket: Ticket) -> str:
-    text = ""
-    async for event in ticket:
-        if isinstance(event, Failed):
-            raise refused(event.error) from event.error
-        if isinstance(event, TextPiece):
-            text += event.text
-        elif isinstance(event, Done):
-            server.metrics.tokens(event.usage.prompt, event.usage.cached, event.usage.generated)
-    return text.strip()
+    done = await ticket.wait()
+    server.metrics.tokens(done.usage.prompt, done.usage.cached, done.usage.generated)
+    return "".join(part.text or "" for part in done.answers[0].parts).strip()
