@@ -62,12 +62,10 @@ def test_a_full_queue_is_429_with_retry_after(maker):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_is_not_computed_for(address, http, engine, stream):
-    before = cancelled(http)
-    with httpx.Client(base_url=address, timeout=httpx.Timeout(60, read=0.2)) as leaving, pytest.raises(httpx.ReadTimeout):
-        with Blocked(engine):
-            with leaving.stream("POST", "/v1/chat/completions", json=asks("hi", stream=stream, n=4, **LONG)) as reply:
-                for _ in reply.iter_lines():
-                    pass
+    before, body = cancelled(http), asks("hi", stream=stream, n=4, **LONG)
+    impatient = httpx.Client(base_url=address, timeout=httpx.Timeout(60, read=0.2))
+    with Blocked(engine), impatient as leaving, pytest.raises(httpx.ReadTimeout):
+        leaving.post("/v1/chat/completions", json=body)
     started = time.monotonic()
     assert until(lambda: cancelled(http) == before + 1)
     assert until(lambda: not engine.stats()["active"])

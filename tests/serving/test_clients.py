@@ -13,6 +13,7 @@ from PIL import Image
 from polymodal.content import Part, user
 from polymodal.model.generation import Sampling
 from polymodal.serving.app import TRANSCRIPTION
+from polymodal.serving.routes.transcriptions import TOKENS
 from tests.serving.conftest import asks, data_uri, png, wav
 
 TEXT = {"modalities": ["text"]}  # nothing is made
@@ -154,7 +155,7 @@ def test_what_cannot_be_said_is_refused_in_fixed_words(client):
 def test_a_transcription_is_the_answer_to_the_recording(client, maker):
     heard = client.audio.transcriptions.create(model="tiny", file=("a.mp3", wav()))
     asked = user(Part("audio", media=wav()), TRANSCRIPTION)
-    expected = maker.generate([[asked]], Sampling(max_new_tokens=1024 - 40, most_media=0))[0]
+    expected = maker.generate([[asked]], Sampling(max_new_tokens=TOKENS, most_media=0))[0]
     assert heard.text[:200] == "".join(part.text or "" for part in expected).strip()[:200] != ""
     plain = client.audio.transcriptions.create(model="tiny", file=("a.wav", wav()), response_format="text")
     assert plain.strip() == heard.text

@@ -21,6 +21,7 @@ from polymodal.serving.tickets import Ticket
 
 router = APIRouter()
 _FIELDS = ("file", "model", "language", "response_format", "temperature", "stream", "prompt")
+TOKENS = 256  # of a transcription: about a minute and a half of speech
 _TEXT = {"type": "string"}
 _FORM = {
     "type": "object",
@@ -51,7 +52,7 @@ async def transcriptions(request: Request) -> Response:
         raise ApiError("modality_not_supported", "file", asked="audio", has=has)
     recording = await server.gate.by_bytes("audio", await file.read(), server.gate.allowance(), "file")
     server.metrics.media("in", "audio")
-    sampling = Sampling(max_new_tokens=server.limits.tokens, temperature=_temperature(said), most_media=0)
+    sampling = Sampling(max_new_tokens=min(server.limits.tokens, TOKENS), temperature=_temperature(said), most_media=0)
     asked = user(Part("audio", media=recording.media), server.transcription)
     try:
         ticket = server.engine.submit([asked], sampling, seconds=server.limits.answer_seconds, salt=request.state.tenant)
