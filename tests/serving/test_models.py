@@ -1,4 +1,4 @@
-"""Hostile models: whoever serves a folder that somebody gave them runs nothing of it, and is told in one line what is wrong."""
+"""Hostile models: whoever serves a folder of somebody else runs nothing of it, and is told in one line what is wrong."""
 
 from __future__ import annotations
 
