@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -88,3 +89,8 @@ def test_a_decoder_has_bounded_memory_and_writes_no_file():
         assert not limits or rows["Max core file size"] == ["0", "0"]
 
     pool(test, decoder_bytes=1_500_000_000)
+
+
+def test_a_decoder_has_no_model_beside_it():
+    said = "import polymodal.media.decoder, sys; sys.exit('torch' in sys.modules or 'fastapi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said]).returncode == 0

@@ -1,6 +1,6 @@
 """The pool of decoders. Decides when one is killed: when an item is late, when its request goes away, when it breaks.
 
-Decoders are processes (`decoder`), each with one item at a time. A request waits for a free one; the deadline counts from
+Decoders are processes (`media.decoder`), each with one item at a time. A request waits for a free one; the deadline counts from
 when it has one. A killed decoder is replaced when it is next needed.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from polymodal.content import Part
-from polymodal.serving.decoder import framed
+from polymodal.media.decoder import framed
 from polymodal.serving.errors import ApiError
 from polymodal.serving.limits import ServingLimits
 
@@ -73,14 +73,14 @@ class Decoders:
         finally:
             self._idle.put_nowait(process)
         if "ok" not in reply:
-            from polymodal.serving.decoder import FORMATS
+            from polymodal.media.decoder import FORMATS
 
             raise ApiError(reply["code"], param, reply["detail"], has=", ".join(FORMATS[kind]))
         return _part(kind, reply["ok"], out), len(out)
 
     async def _started(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "polymodal.serving.decoder", str(self.limits.decoder_bytes)),
+            *(sys.executable, "-m", "polymodal.media.decoder", str(self.limits.decoder_bytes)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

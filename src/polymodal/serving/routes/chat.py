@@ -20,12 +20,12 @@ from polymodal import media
 from polymodal.content import Part
 from polymodal.errors import MediaError, PolymodalError
 from polymodal.media import writing
+from polymodal.media.decoder import RATE
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import Clock, EventStream, refused, while_there
 from polymodal.serving.app import ERRORS, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
-from polymodal.serving.decoder import RATE
 from polymodal.serving.errors import ApiError, note
 from polymodal.serving.schema import ChatRequest, check_neutral
 from polymodal.serving.tickets import Done, Ended, Failed, PartMade, Ticket, Usage, Wrote
