@@ -35,7 +35,8 @@ def run(
     import polymodal
     from polymodal.serving.app import create
     from polymodal.serving.fetch import Fetcher
-    from polymodal.serving.single import SingleEngine
+    from polymodal.serving.engine import Engine
+    from polymodal.serving.requests import Limits
 
     quiet()
     if threads is not None:
@@ -46,7 +47,8 @@ def run(
     name = model if model in polymodal.CHECKPOINTS else Path(model).resolve().name
     fetcher = Fetcher(media_hosts, limits) if media_hosts else None
     bound = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host]
-    app = create(SingleEngine(composition), limits, keys, name=name, names=[*names, *bound], fetcher=fetcher)
+    engine = Engine(composition, Limits(new_tokens=limits.tokens, seconds=limits.answer_seconds), name)
+    app = create(engine, limits, keys, name=name, names=[*names, *bound], fetcher=fetcher)
     about = f"{name} at http://{host}:{port}/v1, " + (f"{len(keys)} keys" if keys else "no key, this machine alone")
     console().print(about + (f", media of {', '.join(media_hosts)}" if media_hosts else ""), soft_wrap=True)
     uvicorn.run(

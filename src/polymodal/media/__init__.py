@@ -29,6 +29,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "READERS",
     "Limits",
+    "digest",
     "fingerprint",
     "load",
     "load_audio",
@@ -70,15 +71,16 @@ def fingerprint(part: Part, limits: Limits = DEFAULT_LIMITS) -> str:
     Nothing is decoded: the same picture as PNG and as JPEG, or as bytes and as a decoded object, has two fingerprints.
     Each field is hashed behind its length, so no two different parts feed the hash the same bytes. Raises `MediaError`.
     """
-    return _digest(b"polymodal.media.1", part.type.encode(), *_fields(part, limits))
+    return digest(b"polymodal.media.1", part.type.encode(), *_fields(part, limits))
 
 
-def _digest(*fields: bytes) -> str:
-    digest = hashlib.sha256()
+def digest(*fields: bytes) -> str:
+    """SHA-256 (hex) of fields, each behind its length."""
+    found = hashlib.sha256()
     for field in fields:
-        digest.update(len(field).to_bytes(8, "big"))
-        digest.update(field)
-    return digest.hexdigest()
+        found.update(len(field).to_bytes(8, "big"))
+        found.update(field)
+    return found.hexdigest()
 
 
 def _fields(part: Part, limits: Limits) -> tuple[bytes, ...]:
@@ -100,8 +102,8 @@ def _media_fields(media: Any, kind: str, limits: Limits) -> tuple[bytes, ...]:
     if isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], numbers.Real):
         rate = repr(float(media[1])).encode()
         if isinstance(media[0], (list, tuple)) and kind == "video":
-            frames = (_digest(*_media_fields(frame, "image", limits)) for frame in media[0])
-            return b"frames", rate, *(digest.encode() for digest in frames)
+            frames = (digest(*_media_fields(frame, "image", limits)) for frame in media[0])
+            return b"frames", rate, *(frame.encode() for frame in frames)
         return b"samples", rate, *_array_fields(media[0], kind)
     return b"array", *_array_fields(media, kind)
 

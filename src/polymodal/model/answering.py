@@ -20,9 +20,10 @@ from polymodal import media
 from polymodal.content import Part, text, user
 from polymodal.errors import PolymodalError
 from polymodal.model.filling import Content, fill
-from polymodal.model.generation import Generation, Sampling, generate
+from polymodal.model.generation import Generation, generate
 from polymodal.model.outputs import OutputDesign
 from polymodal.model.row import Row, croppable, keeps
+from polymodal.model.sampling import Sampling
 from polymodal.model.sequence import Example, Made, MediaItem, Span
 from polymodal.model.spans import latest, made_key
 
@@ -111,14 +112,19 @@ def _wrote(reply: Reply, out: Generation, processor: Any) -> None:
         if name != "first" or not reply.parts:
             reply.seconds[name] = reply.seconds.get(name, 0.0) + seconds
     reply.prefilled += out.prefilled
-    reply.generated += len(ids)
     reply.cache = out.cache
-    parts = [part for part in processor.decode(ids) if part.text]
-    reply.parts += parts
-    _extend(reply, ids, processor.seq2seq)
+    said(reply, ids, processor)
 
 
-def _extend(reply: Reply, ids: list[int], seq2seq: bool) -> None:
+def said(reply: Reply, ids: list[int], processor: Any) -> None:
+    """Add ids of text to a reply."""
+    reply.generated += len(ids)
+    reply.parts += [part for part in processor.decode(ids) if part.text]
+    extend(reply, ids, processor.seq2seq)
+
+
+def extend(reply: Reply, ids: list[int], seq2seq: bool = False) -> None:
+    """Add ids to what has been written, whatever they stand for."""
     if seq2seq:
         reply.written = [*reply.written, *ids]
         return
@@ -153,12 +159,33 @@ def _span(
         if row.cache is None:
             for start in range(0, len(reply.written), 256):
                 row.keep(model.backbone.embed(torch.tensor(reply.written[start : start + 256], device=model.device)))
-        content = fill(design, row, _free(composition, grammar.body), random)
+        content = fill(design, row, free(composition, grammar.body), random)
         cache = row.cache
-        _extend(reply, [grammar.opener, *content.ids, grammar.closer], processor.seq2seq)
+        extend(reply, [grammar.opener, *content.ids, grammar.closer], processor.seq2seq)
+    part = make(composition, name, content, random, on_step, changed(reply, design))
+    hold(composition, reply, part, content, at, prepared)
+    return cache, 0 if cache is None else cache.get_seq_length()
+
+
+def changed(reply: Reply, design: OutputDesign) -> Part | None:
+    """What an output that edits makes its medium from: the last one of its kind."""
     shown = (part for message in reply.example.messages for part in message.parts)
-    source = latest([*shown, *reply.parts], design.modality) if design.edits else None
-    part = _made(composition, name, content, random, on_step, source)
+    return latest([*shown, *reply.parts], design.modality) if design.edits else None
+
+
+def hold(
+    composition: Composition,
+    reply: Reply,
+    part: Part,
+    content: Content,
+    at: int,
+    prepared: MutableMapping[str, MediaItem] | None,
+) -> None:
+    """Add what was made to the reply: what its span holds, whose body begins at position `at`, and what the model is shown
+    of it."""
+    name, seq2seq = part.output or "", composition.processor.seq2seq
+    design = composition.model.designs[name]
+    grammar = design.grammar
     reply.parts.append(part)
     held = content.held if content.held is not None else content.given
     if grammar.body.kind not in ("signals", "text") and held is not None:
@@ -166,12 +193,11 @@ def _span(
         item = held if held.ndim == 2 and content.held is not None else held[0]
         if prepared is not None:
             prepared[key] = MediaItem(design.modality, key, grammar.length, encoded=item.cpu())
-        if not processor.seq2seq:
+        if not seq2seq:
             span = Made(at, grammar.length, name, None, item.cpu(), key, grammar.blocks)
             reply.example = replace(reply.example, made=[*reply.example.made, span])
-    if design.seen and part.media is not None and not processor.seq2seq:
+    if design.seen and part.media is not None and not seq2seq:
         _show(composition, reply, part, prepared)
-    return cache, 0 if cache is None else cache.get_seq_length()
 
 
 def _words(
@@ -179,7 +205,7 @@ def _words(
 ) -> tuple[Content, Any]:
     """A text between opener and closer, written as all text is; what closes it is said or, after `most`, given."""
     model, processor, grammar = composition.model, composition.processor, design.grammar
-    _extend(reply, [grammar.opener, *grammar.cue], processor.seq2seq)
+    extend(reply, [grammar.opener, *grammar.cue], processor.seq2seq)
     out = generate(
         model,
         [reply.example],
@@ -192,12 +218,17 @@ def _words(
         written=reply.written,
     )
     reply.generated += len(out.ids[0])
-    _extend(reply, [*out.ids[0], grammar.closer], processor.seq2seq)
+    extend(reply, [*out.ids[0], grammar.closer], processor.seq2seq)
     usable = out.cache if croppable(out.cache) and sampling.beams == 1 else None
-    return Content(out.ids[0]), usable
+    return worded(out.ids[0], processor), usable
 
 
-def _made(
+def worded(ids: list[int], processor: Any) -> Content:
+    """A span of text."""
+    return Content(ids, words="".join(part.text or "" for part in processor.decode(ids)).strip())
+
+
+def make(
     composition: Composition,
     name: str,
     content: Content,
@@ -207,15 +238,12 @@ def _made(
 ) -> Part:
     """The part that a span becomes. What a user can mend does not end the answer: the part says what failed."""
     design = composition.model.designs[name]
-    caption = None
-    given: Any = content.given
-    if design.grammar.body.kind == "text":
-        caption = "".join(part.text or "" for part in composition.processor.decode(content.ids)).strip()
-        given = [caption]
+    caption = content.words
+    given: Any = content.given if caption is None else [caption]
     told = None if on_step is None else lambda done, of: on_step(name, done, of)
     try:
-        changed = None if source is None else design.prepare(media.load(source))
-        medium = design.make(given, random, told, changed)
+        before = None if source is None else design.prepare(media.load(source))
+        medium = design.make(given, random, told, before)
     except PolymodalError as error:
         return Part(design.modality, caption=caption, output=name, failed=str(error))
     return Part(design.modality, media=medium, caption=caption, output=name)
@@ -228,12 +256,12 @@ def _show(composition: Composition, reply: Reply, part: Part, prepared: MutableM
         (item.projected,) = composition.model.features([item])
         item.inputs = None
     example, length = reply.example, item.length
-    _extend(reply, [composition.processor.pad_id] * length, seq2seq=False)
+    extend(reply, [composition.processor.pad_id] * length, seq2seq=False)
     span = Span(len(example), length, len(example.media))
     reply.example = replace(reply.example, spans=[*example.spans, span], media=[*example.media, item])
 
 
-def _free(composition: Composition, body: Any) -> Row | None:
+def free(composition: Composition, body: Any) -> Row | None:
     """A row that was asked nothing, where a body is guided away from what is made of nothing."""
     if getattr(body, "guidance", 1.0) == 1.0:
         return None

@@ -15,9 +15,10 @@ from polymodal.model.answering import Progress, respond
 from polymodal.model.composing import compose
 from polymodal.model.config import ModelRecipe, model_recipe, read_yaml
 from polymodal.model.conversation import Answer, Conversation
-from polymodal.model.generation import Sampling, generate
+from polymodal.model.generation import generate
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.processor import Processor
+from polymodal.model.sampling import Sampling
 
 
 @dataclass

@@ -19,8 +19,10 @@ import torch
 from polymodal.content import Message, Part, audio, image, text, video
 from polymodal.errors import ContentError
 from polymodal.model.answering import Progress, respond
-from polymodal.model.generation import Sampling
+from polymodal.model.generation import encode_media
+from polymodal.model.printing import Printer
 from polymodal.model.row import croppable
+from polymodal.model.sampling import Sampling
 from polymodal.model.sequence import Example, MediaItem, common_prefix
 
 if TYPE_CHECKING:
@@ -102,9 +104,9 @@ class Conversation:
         history = [*self.messages, message]
         example = processor.encode(history, generate=True, prepared=self._media, name="conversation")
         cached = self._reuse(example)
-        self._encode_new_media(example)
+        encode_media(self.composition.model, example)
         before = time.perf_counter() - started  # decoding, rendering and encoding count towards the first token
-        printer = _Printer(processor, on_text) if on_text else None
+        printer = Printer(processor, on_text) if on_text else None
         cache, self._cache = self._cache, None  # generation extends it in place: if it fails, nobody may trust it
         out = respond(
             self.composition,
@@ -143,42 +145,6 @@ class Conversation:
         if keep < len(self._held):
             self._cache.crop(keep - len(self._held))  # a negative count removes that many from the end
         return keep
-
-    def _encode_new_media(self, example: Example) -> None:
-        """Encode each item once and keep, in place of its inputs, its projected features; or those of the encoder, if what
-        is projected depends on the question: the same item may come again with another."""
-        model, items = self.composition.model, [example.media[span.index] for span in example.spans]
-        new = list({id(item): item for item in items if item.projected is None and item.encoded is None}.values())
-        for item, encoded in zip(new, model.encode(new), strict=True):
-            item.encoded, item.inputs = encoded, None
-        kept = [item for item, span in zip(items, example.spans, strict=True) if span.question is None]
-        for item, features in zip(kept, model.features(kept), strict=True):
-            item.projected, item.encoded = features, None
-
-
-class _Printer:
-    """Tokens -> text as it becomes certain: a token may be half of a character."""
-
-    def __init__(self, processor: Any, on_text: Callable[[str], None]) -> None:
-        self.processor, self.on_text = processor, on_text
-        self.ids: list[int] = []
-        self.shown = 0
-
-    def __call__(self, token: int) -> None:
-        if token not in self.processor.stop_ids:
-            self.ids.append(token)
-            self._show(final=False)
-
-    def flush(self) -> None:
-        self._show(final=True)
-
-    def _show(self, final: bool) -> None:
-        whole = "".join(part.text or "" for part in self.processor.decode(self.ids))
-        if not final and whole.endswith("\ufffd"):  # an incomplete character
-            return
-        if len(whole) > self.shown:
-            self.on_text(whole[self.shown :])
-            self.shown = len(whole)
 
 
 def question_parts(

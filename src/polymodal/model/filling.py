@@ -7,6 +7,7 @@ A span is filled with its own randomness, so that a seed gives the same media wh
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -18,17 +19,31 @@ from polymodal.model.row import Row
 
 @dataclass
 class Content:
-    """`ids` of the body; `given`: what the generator takes [1, ...] (None of a text, which is its ids); `held`: what the
-    span holds, where ids do not tell: latents [N, Dg]."""
+    """`ids` of the body; `given`: what the generator takes [1, ...]; of a text, its `words` are that; `held`: what the span
+    holds, where ids do not tell: latents [N, Dg]."""
 
     ids: list[int]
     given: Tensor | None = None
     held: Tensor | None = None
+    words: str | None = None
+
+
+Steps = Generator[None, None, Content]  # what is filled a step at a time: between two of them others may be served
 
 
 def fill(design: OutputDesign, row: Row, free: Row | None, random: torch.Generator) -> Content:
     """Fill the span whose opener has been said and not run; all of it but its closer is then kept in `row`. `free`: a row
     that was asked nothing, for guidance."""
+    steps = filling(design, row, free, random)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def filling(design: OutputDesign, row: Row, free: Row | None, random: torch.Generator) -> Steps:
+    """As `fill`, a few runs of the backbone at a time. Without a graph: it is asked for the next step under `no_grad`."""
     grammar = design.grammar
     kind = grammar.body.kind
     opener = design.tokens.embedding[:1]
@@ -36,9 +51,10 @@ def fill(design: OutputDesign, row: Row, free: Row | None, random: torch.Generat
         return _signals(design, row)
     rows = [row] if free is None or grammar.body.guidance == 1 else [row, free]
     states = [each.keep(opener) for each in rows]
+    yield
     if kind == "codes":
-        return _codes(design, rows, [state[-1] for state in states], random)
-    return (_masked if kind == "masked" else _latents)(design, rows, random)
+        return (yield from _codes(design, rows, [state[-1] for state in states], random))
+    return (yield from (_masked if kind == "masked" else _latents)(design, rows, random))
 
 
 def _signals(design: OutputDesign, row: Row) -> Content:
@@ -52,7 +68,7 @@ def _signals(design: OutputDesign, row: Row) -> Content:
     return Content(ids[1:], given)
 
 
-def _codes(design: OutputDesign, rows: list[Row], states: list[Tensor], random: torch.Generator) -> Content:
+def _codes(design: OutputDesign, rows: list[Row], states: list[Tensor], random: torch.Generator) -> Steps:
     body, codes = design.grammar.body, []
     for _ in range(design.grammar.length):
         logits = _guided(
@@ -63,11 +79,12 @@ def _codes(design: OutputDesign, rows: list[Row], states: list[Tensor], random: 
         codes.append(int(_drawn(logits, body.temperature, random)))
         embedding = design.codes(torch.tensor(codes[-1:], device=logits.device))
         states = [row.keep(embedding)[-1] for row in rows]
+        yield
     given = torch.tensor([codes], device=rows[0].model.device)
     return Content([design.grammar.start + code for code in codes], given)
 
 
-def _masked(design: OutputDesign, rows: list[Row], random: torch.Generator) -> Content:
+def _masked(design: OutputDesign, rows: list[Row], random: torch.Generator) -> Steps:
     """All are drawn at each step; the likeliest stay, as many as a cosine schedule says (arXiv 2202.04200)."""
     body, grammar = design.grammar.body, design.grammar
     ids = torch.full((grammar.length,), grammar.vocabulary, device=rows[0].model.device)
@@ -84,12 +101,13 @@ def _masked(design: OutputDesign, rows: list[Row], random: torch.Generator) -> C
         left = min(math.floor(math.cos(done * math.pi / 2) * len(ids)), max(int(covered.sum()) - 1, 0))
         kept = torch.zeros_like(covered).index_fill(0, sure.topk(len(ids) - left).indices, True)
         ids = torch.where(kept, drawn, grammar.vocabulary)
+        yield
     for row in rows:
         row.keep(design.codes(ids), together=True)
     return Content((ids + grammar.start).tolist(), ids[None])
 
 
-def _latents(design: OutputDesign, rows: list[Row], random: torch.Generator) -> Content:
+def _latents(design: OutputDesign, rows: list[Row], random: torch.Generator) -> Steps:
     """Euler's method along the flow, from noise at time 0 to latents at time 1."""
     body, flow = design.grammar.body, design.flow
     width = flow.leave.out_features
@@ -98,6 +116,7 @@ def _latents(design: OutputDesign, rows: list[Row], random: torch.Generator) -> 
         embeddings = flow.embed(z, torch.full((1,), step / body.steps, device=z.device))[0]
         states = [row.peek(embeddings, together=True).to(z.dtype) for row in rows]
         z = z + _guided([flow(each) for each in states], body.guidance) / body.steps
+        yield
     for row in rows:
         row.keep(flow.embed(z, torch.ones(1, device=z.device))[0], together=True)
     return Content([design.grammar.start] * design.grammar.length, z, z[0])

@@ -12,27 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from polymodal.model.config import Strict
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.row import prefilled
+from polymodal.model.sampling import Sampling as Sampling
+from polymodal.model.sampling import processors
 from polymodal.model.sequence import Example, blocks, collate
-
-
-class Sampling(Strict):
-    """How tokens are chosen. `temperature: 0` is greedy. `beams` > 1 searches and cannot stream. `seed`: of what is drawn,
-    noise of generators included; absent, another one each time. `most_media`: spans of media that one answer may hold."""
-
-    max_new_tokens: int = Field(128, ge=1)
-    temperature: float = Field(0.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=0)
-    repetition_penalty: float = Field(1.0, gt=0)
-    beams: int = Field(1, ge=1)
-    seed: int | None = None
-    most_media: int = Field(8, ge=0)
 
 
 @dataclass
@@ -98,24 +84,23 @@ def generate(
     started = time.perf_counter()
     # A causal model continues from the last column; a seq2seq encoder may count its positions from the first (BART).
     batch = collate(examples, pad_id, side="right" if model.backbone.seq2seq else "left")
-    features = _features(model, examples, cached) if cached else model.features(batch.media, batch.questions)
-    embeds = _embeds(model, examples, features, cached) if cached else model.embed(batch, features)
+    features = features_behind(model, examples[0], cached) if cached else model.features(batch.media, batch.questions)
+    embeds = embeds_behind(model, examples[0], features, cached) if cached else model.embed(batch, features)
     encoded = time.perf_counter() - started
     streamer = _Streamer(started, on_token if len(examples) == 1 else None) if sampling.beams == 1 else None
     if sampling.seed is not None:
         torch.manual_seed(sampling.seed)
     lm = model.backbone.lm
-    sample = sampling.temperature > 0
     config = transformers.GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
-        do_sample=sample,
-        temperature=sampling.temperature if sample else None,
-        top_p=sampling.top_p if sample else None,
-        top_k=sampling.top_k if sample and sampling.top_k else None,
-        repetition_penalty=sampling.repetition_penalty,
+        do_sample=sampling.temperature > 0,
+        # neutral: our own processors say it all, and what is None here would be filled in (top_k with 50)
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        repetition_penalty=1.0,
         num_beams=sampling.beams,
         eos_token_id=list(stop_ids),
-        suppress_tokens=list(never) or None,
         pad_token_id=pad_id,
         bos_token_id=lm.generation_config.bos_token_id,
         decoder_start_token_id=lm.config.decoder_start_token_id if model.backbone.seq2seq else None,
@@ -134,6 +119,7 @@ def generate(
             inputs_embeds=embeds,
             attention_mask=batch.mask.to(embeds.device).long(),
             generation_config=config,
+            logits_processor=processors(sampling, never, len(stop_ids)),
             past_key_values=cache,
             streamer=streamer,
             **begun,
@@ -151,10 +137,9 @@ def generate(
     )
 
 
-def _features(model: MultimodalLM, examples: Sequence[Example], cached: int) -> list[Tensor]:
+def features_behind(model: MultimodalLM, example: Example, cached: int) -> list[Tensor]:
     """Of each media item [N', D]; nothing of one that stands wholly among the first `cached` positions and that no later
     position looks at."""
-    (example,) = examples
     items = [example.media[span.index] for span in example.spans]
     behind = [span.start + span.length > cached for span in example.spans]
     live = [new or not model.modalities[item.modality].fusion.stands for new, item in zip(behind, items, strict=True)]
@@ -163,9 +148,8 @@ def _features(model: MultimodalLM, examples: Sequence[Example], cached: int) -> 
     return [next(fresh) if on else torch.empty(0, model.backbone.width) for on in live]
 
 
-def _embeds(model: MultimodalLM, examples: Sequence[Example], features: Sequence[Tensor], cached: int) -> Tensor:
+def embeds_behind(model: MultimodalLM, example: Example, features: Sequence[Tensor], cached: int) -> Tensor:
     """[1, T, D] whose first `cached` rows are never read: text among them is not embedded."""
-    (example,) = examples
     rest = model.backbone.embed(example.ids[cached:].to(model.device))
     embeds = rest.new_zeros(1, len(example), rest.shape[-1])
     embeds[0, cached:] = rest
@@ -174,6 +158,19 @@ def _embeds(model: MultimodalLM, examples: Sequence[Example], features: Sequence
             placed = model.modalities[example.media[span.index].modality].fusion.placed(rows)
             embeds[0, span.start : span.start + span.length] = placed.to(rest.dtype)
     return embeds
+
+
+@torch.no_grad()
+def encode_media(model: MultimodalLM, example: Example) -> None:
+    """Encode each item once and keep, in place of its inputs, its projected features; or those of the encoder, if what is
+    projected depends on the question: the same item may come again with another."""
+    items = [example.media[span.index] for span in example.spans]
+    new = list({id(item): item for item in items if item.projected is None and item.encoded is None}.values())
+    for item, encoded in zip(new, model.encode(new), strict=True):
+        item.encoded, item.inputs = encoded, None
+    kept = [item for item, span in zip(items, example.spans, strict=True) if span.question is None]
+    for item, features in zip(kept, model.features(kept), strict=True):
+        item.projected, item.encoded = features, None
 
 
 def _until_stop(row: list[int], stop_ids: Sequence[int]) -> tuple[list[int], int | None]:

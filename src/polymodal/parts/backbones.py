@@ -70,7 +70,7 @@ class Backbone(nn.Module):
         self.options = {"chat_format": chat_format, "dtype": dtype}
         self.chat_format = chat_format
         self.width = self.lm.get_input_embeddings().embedding_dim
-        self._positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
+        self.takes_positions = "position_ids" in inspect.signature(self.lm.base_model.forward).parameters
 
     @property
     def layers(self) -> list[nn.Module]:
@@ -121,13 +121,13 @@ class Backbone(nn.Module):
             )[0]
         if start is not None and self.shares_prefix and not self.lm.is_activation_checkpointing:  # which allows no cache
             return prefix.hidden(self.lm, start, embeds, mask, _positions(mask))
-        places = {"position_ids": _positions(mask)} if self._positions else {}
+        places = {"position_ids": _positions(mask)} if self.takes_positions else {}
         return self.lm.base_model(inputs_embeds=embeds, attention_mask=mask, use_cache=False, **places)[0]
 
     @functools.cached_property
     def shares_prefix(self) -> bool:
         with _aside(self.lm):
-            return self._positions and not self.seq2seq and prefix.possible(self.lm)
+            return self.takes_positions and not self.seq2seq and prefix.possible(self.lm)
 
     @functools.cached_property
     def packing(self) -> Literal["positions", "mask"]:
@@ -140,7 +140,7 @@ class Backbone(nn.Module):
         ways: tuple[Literal["positions", "mask"], ...] = ("positions",)
         if getattr(self.lm.config, "sliding_window", None) is None:  # one mask for all layers would open the windows
             ways += ("mask",)
-        for way in ways if self._positions and not self.seq2seq else ():
+        for way in ways if self.takes_positions and not self.seq2seq else ():
             with _aside(self.lm):
                 if self._keeps_apart(way):
                     return way
@@ -171,7 +171,7 @@ class Backbone(nn.Module):
     def sees_blocks(self) -> bool:
         """Whether positions of a span can see one another and nothing else that is behind them: tried out."""
         with _aside(self.lm):
-            return self._positions and not self.seq2seq and blockwise.possible(self.lm)
+            return self.takes_positions and not self.seq2seq and blockwise.possible(self.lm)
 
     @contextmanager
     def watching(self, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:

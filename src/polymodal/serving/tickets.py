@@ -131,7 +131,8 @@ class Ticket:
         at = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda at=at: len(self._events) > at)
+                while len(self._events) == at:
+                    self._changed.wait()
                 event = self._events[at]
             at += 1
             yield event
