@@ -34,8 +34,8 @@ def run(
 
     import polymodal
     from polymodal.serving.app import create
-    from polymodal.serving.fetch import Fetcher
     from polymodal.serving.engine import Engine
+    from polymodal.serving.fetch import Fetcher
     from polymodal.serving.requests import Limits
 
     quiet()

@@ -18,9 +18,9 @@ import uvicorn
 
 from polymodal.model.composition import Composition
 from polymodal.serving.app import create
+from polymodal.serving.engine import Engine
 from polymodal.serving.errors import CODES
 from polymodal.serving.limits import ServingLimits
-from polymodal.serving.single import SingleEngine
 from tests.conftest import picture, sound
 from tests.outputs import DIFFUSION, TINY, eager
 
@@ -93,7 +93,7 @@ def maker(tiny_recipe):
 
 @pytest.fixture(scope="session")
 def engine(maker):
-    engine = SingleEngine(maker)
+    engine = Engine(maker)
     yield engine
     engine.close(finish=False)
 

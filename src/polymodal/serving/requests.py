@@ -13,8 +13,8 @@ from polymodal.content import Message
 from polymodal.errors import ContentError
 from polymodal.model.sampling import Sampling
 from polymodal.serving.items import Shelf
-from polymodal.serving.types import TooLong
 from polymodal.serving.tickets import Answered, Done, Reason, Ticket, Usage
+from polymodal.serving.types import TooLong
 
 
 @dataclass(frozen=True)
