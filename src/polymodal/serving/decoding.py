@@ -1,7 +1,7 @@
 """The pool of decoders. Decides when one is killed: when an item is late, when its request goes away, when it breaks.
 
-Decoders are processes (`media.decoder`), each with one item at a time. A request waits for a free one; the deadline counts from
-when it has one. A killed decoder is replaced when it is next needed.
+Decoders are processes (`media.decoder`), each with one item at a time. A request waits for a free one; the deadline counts
+from when it has one. A killed decoder is replaced when it is next needed.
 """
 
 from __future__ import annotations
