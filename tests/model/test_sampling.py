@@ -7,7 +7,7 @@ import torch
 
 from polymodal.content import user
 from polymodal.model.printing import Printer
-from polymodal.model.sampling import Sampling, drawn, processors
+from polymodal.model.sampling import Sampling, drawn, processors, scored
 
 
 def test_top_k_of_zero_draws_from_all(tiny):
@@ -34,9 +34,9 @@ def test_drawing_a_token_at_a_time_is_drawing_as_generate_does(settings, tiny):
     random, ids = torch.Generator().manual_seed(5), []
     with torch.no_grad():
         while len(ids) < 12 and (not ids or ids[-1] not in tiny.processor.stop_ids):
-            written = torch.tensor([ids], dtype=torch.long)
-            logits = tiny.model.backbone.lm(input_ids=torch.cat([example.ids[None], written], 1)).logits[0, -1:]
-            ids.append(drawn(processors(sampling)(written, logits.float())[0], sampling, random))
+            written = torch.tensor(ids, dtype=torch.long)
+            logits = tiny.model.backbone.lm(input_ids=torch.cat([example.ids, written])[None]).logits[0, -1]
+            ids.append(drawn(scored(processors(sampling), written, logits), sampling, random))
     said = tiny.processor.decode([i for i in ids if i not in tiny.processor.stop_ids])[0].text
     assert said == tiny.ask("what is this?", sampling=sampling).text
 

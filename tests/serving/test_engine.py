@@ -107,6 +107,9 @@ def test_time_and_tokens_are_capped(tiny):
         ({"n": 0}, "n: 0 answers"),
         ({"stop": ("",)}, "stop: give strings"),
         ({"sampling": Sampling(beams=2)}, "beams: a search is not served"),
+        ({"sampling": Sampling(temperature=1e-30)}, "temperature: 1e-30 is neither 0"),
+        ({"sampling": Sampling(temperature=float("inf"))}, "temperature: inf is neither 0"),
+        ({"sampling": Sampling(seed=2**64)}, "seed: give a number"),
         ({"messages": []}, "messages: there is nothing to answer"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -140,6 +143,15 @@ def test_closing_without_finishing_ends_everything_with_an_error(tiny):
     for ticket in tickets:
         with pytest.raises(Closed):
             ticket.result(0)
+
+
+def test_a_defect_of_a_turn_ends_who_waits_and_the_engine_goes_on(tiny, monkeypatch):
+    with Engine(tiny) as engine:
+        with monkeypatch.context() as broken:
+            broken.setattr(engine.turns, "turn", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                engine.submit([user("hello")], SHORT).result(SECONDS)
+        assert engine.submit([user("hello")], SHORT).result(SECONDS).answers
 
 
 def test_leaving_a_ticket_cancels_it(tiny):

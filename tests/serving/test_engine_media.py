@@ -197,6 +197,23 @@ def test_a_model_whose_rows_cannot_be_joined_answers_through_the_same_door(famil
     assert sum(isinstance(event, Ended) for event in events) == 1
 
 
+def test_a_model_whose_layers_look_at_media_answers_alone_and_can_be_cancelled(tiny_recipe):
+    recipe = tiny_recipe()
+    fusion = {"kind": "gated-cross-attention", "every": 1, "heads": 2, "head_width": 8}
+    recipe["model"]["inputs"]["image"] |= {"projector": {"kind": "resampler", "latents": 5, "heads": 2}, "fusion": fusion}
+    composition = Composition.from_recipe(recipe)
+    messages = [user(image(png(6)), "what is this?")]
+    with Engine(composition) as engine:
+        assert not engine.turns.together
+        done = engine.submit(messages, SHORT).result(60)
+        again = engine.submit(messages, SHORT).result(60)
+        with engine.submit(messages, NEVER_ENDS) as ticket:
+            next(event for event in ticket if isinstance(event, Wrote))
+        assert ticket.result(60).answers[0].reason in ("cancelled", "stop")
+    assert plain(done.answers[0].parts) == plain(composition.generate([messages], SHORT)[0])
+    assert [each.usage.encoded for each in (done, again)] == [1, 0]
+
+
 def test_a_recording_and_a_picture_are_answered_with_both(tiny):
     desk = Desk(tiny)
     messages = [user(audio(sound(0.4)), image(png(5)), "which?")]

@@ -49,6 +49,14 @@ def processors(sampling: Sampling, never: Sequence[int] = (), stops: int = 1) ->
     return found
 
 
+def scored(each: Any, written: Tensor, logits: Tensor) -> Tensor:
+    """Logits [V] as `processors` make scores [V] of them, behind what has been `written` [t]."""
+    scores = logits[None].float()
+    for processor in each:  # one by one: called as a list, they look up their signatures at every token
+        scores = processor(written[None], scores)
+    return scores[0]
+
+
 def drawn(scores: Tensor, sampling: Sampling, random: torch.Generator) -> int:
     """One id by processed scores [V]: what `generate` draws of them with torch's generator in the same state."""
     if not sampling.temperature:

@@ -8,6 +8,7 @@ every ticket ends.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -29,6 +30,7 @@ from polymodal.serving.requests import Limits, Request, checked
 from polymodal.serving.tickets import Ticket
 from polymodal.serving.turns import Turns
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 ENDING = "the server is shutting down: ask another one, or later"
 
@@ -140,6 +142,7 @@ class Engine:
 
     # The reader's thread
 
+    @torch.no_grad()
     def _read(self, request: Request) -> None:
         """Decode the media of a request, so that to render it costs the model's thread nothing."""
         processor = self.composition.processor
@@ -161,13 +164,14 @@ class Engine:
             while True:
                 with self._changed:
                     self._nudged = False
+                busy = False
                 try:
                     busy = self._step()
                 except Exception as error:  # a defect: nobody may wait for ever, and the next request may fare better
+                    log.exception("a turn failed by a defect")
                     self._end_all(error)
-                    continue
                 with self._changed:
-                    if self._closing and not self._waiting and not self._calls and not self.turns.active:
+                    if self._closing and not (self._waiting or self._calls or self.turns.active):
                         break
                     if not busy:
                         self._changed.wait_for(lambda: self._nudged, timeout=0.2)  # seconds; deadlines are looked at then

@@ -16,6 +16,9 @@ from polymodal.serving.items import Shelf
 from polymodal.serving.tickets import Answered, Done, Reason, Ticket, Usage
 from polymodal.serving.types import TooLong
 
+COLDEST, HOTTEST = 1e-4, 100.0  # temperatures beyond which scores are no numbers any more
+LARGEST_SEED = 2**62  # answers and spans count on from it, within 64 bits
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -114,6 +117,10 @@ def checked(
         raise ContentError(f"n: {answers} answers are more than are written together here ({limits.rows})")
     if not all(isinstance(stop, str) and stop for stop in stops):
         raise ContentError("stop: give strings that are not empty")
+    if sampling.temperature and not COLDEST <= sampling.temperature <= HOTTEST:
+        raise ContentError(f"temperature: {sampling.temperature} is neither 0 (greedy) nor from {COLDEST} to {HOTTEST}")
+    if sampling.seed is not None and abs(sampling.seed) > LARGEST_SEED:
+        raise ContentError(f"seed: give a number from -{LARGEST_SEED} to {LARGEST_SEED}")
     return sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, limits.new_tokens)})
 
 

@@ -24,7 +24,7 @@ from polymodal.model.answering import Reply, changed, extend, free, hold, make, 
 from polymodal.model.filling import filling
 from polymodal.model.printing import Printer
 from polymodal.model.row import Row, keeps
-from polymodal.model.sampling import drawn, processors
+from polymodal.model.sampling import drawn, processors, scored
 from polymodal.serving.requests import Halted, Request
 from polymodal.serving.rows import prefilling
 from polymodal.serving.tickets import Answered, Ended, Making, PartMade, Reason, Wrote
@@ -115,8 +115,8 @@ class Answer:
         self._ids = []
         logits = model.backbone.head(state[None])[0]
         while True:
-            written = torch.tensor([self._ids], dtype=torch.long, device=logits.device)
-            token = drawn(choose(written, logits[None].float())[0], self.sampling, random)
+            written = torch.tensor(self._ids, dtype=torch.long, device=logits.device)
+            token = drawn(scored(choose, written, logits), self.sampling, random)
             self.request.began_to_speak()
             if token in stops:
                 return token
