@@ -20,7 +20,7 @@ ASKED = [
     ("Repeat what you hear.", "audio", "sentence.flac"),
     ("What is the capital of France?", "", ""),
     ("Draw a red heart in noto style.", "", ""),
-    ("Say: Here I am, and I can speak.", "", ""),
+    ("Say: I can draw and speak.", "", ""),
 ]
 MADE = HERE.parent / "made"
 
