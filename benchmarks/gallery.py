@@ -111,14 +111,15 @@ def moved(composition: Any) -> list[tuple[str, bool, np.ndarray, Any]]:
 def moving(clips: Sequence[tuple[str, bool, np.ndarray, Any]]) -> bytes:
     """One picture that moves: real clips, and below each what was made; what was held out has a red frame."""
     frames: list[Image.Image] = []
+    head = 36
     for number in range(len(clips[0][2])):
-        page = Image.new("RGB", ((SIDE + 8) * len(clips), 24 + 2 * (SIDE + 4)), "white")
+        page = Image.new("RGB", ((SIDE + 8) * len(clips), head + 2 * (SIDE + 4)), "white")
         draw = ImageDraw.Draw(page)
         for column, (caption, held, *both) in enumerate(clips):
             left = (SIDE + 8) * column + 4
-            draw.text((left, 6), caption.removeprefix("a ")[:17], "black")
+            draw.multiline_text((left, 6), _lines(caption, longest=18), "black")
             for line, clip in enumerate(both):
-                top = 24 + (SIDE + 4) * line
+                top = head + (SIDE + 4) * line
                 if clip is not None:
                     frame = Image.fromarray(np.asarray(clip[number]))
                     page.paste(frame.resize((SIDE, SIDE), Image.Resampling.LANCZOS), (left, top))
