@@ -22,7 +22,7 @@ from polymodal.media.gate import Limits, sniff
 FORMATS: dict[str, tuple[str, ...]] = {
     "image": ("png", "jpeg", "webp", "gif"),
     "audio": ("wav", "flac", "mp3"),
-    "video": ("mp4",),
+    "video": ("mp4", "webm"),  # what phones and what browsers record
     "points": ("ply", "npy"),
     "imu": ("npy", "text"),
     "depth": ("png", "npy"),

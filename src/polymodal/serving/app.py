@@ -1,7 +1,7 @@
 """The application. Decides that there is one way to build a server, and that every answer it gives is one of its own.
 
-`create` puts a guard around the listed routes; there is no page of documentation (it would load scripts of others), no
-CORS, no WebSocket, and no route that changes anything. The model is the one that the server was started with: a request
+`create` puts a guard around the listed routes; beside the chat page there is none (one of documentation would load scripts of
+others), no CORS, no WebSocket, and no route that changes anything. The model is the one that the server was started with: a request
 can only name it.
 """
 
@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import polymodal
+from polymodal.serving.about import parts
 from polymodal.serving.decoding import Decoders
 from polymodal.serving.errors import ApiError, note
 from polymodal.serving.fetch import Fetcher
@@ -40,7 +41,8 @@ TRANSCRIPTION = "Repeat what you hear."  # what polymodal-nano was taught to wri
 
 @dataclass
 class Server:
-    """What the routes share. `requests` and `bodies`: how many, and how many bytes of bodies, are held at the moment."""
+    """What the routes share. `requests` and `bodies`: how many, and how many bytes of bodies, are held at the moment; `parts`:
+    what the model is made of."""
 
     engine: Engine
     limits: ServingLimits
@@ -52,6 +54,10 @@ class Server:
     started: int = field(default_factory=lambda: int(time.time()))
     requests: int = 0
     bodies: int = 0
+    parts: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = parts(self.engine.composition)
 
     def check_model(self, name: str) -> None:
         """Raises `ApiError` for any name but the one served: none is looked for, let alone loaded."""
@@ -100,9 +106,9 @@ def create(
         redirect_slashes=False,
     )
     app.state.server = server
-    from polymodal.serving.routes import chat, embeddings, info, making, transcriptions
+    from polymodal.serving.routes import chat, embeddings, info, making, page, transcriptions
 
-    for routes in (info, chat, making, transcriptions, embeddings):
+    for routes in (info, chat, making, transcriptions, embeddings, page):
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

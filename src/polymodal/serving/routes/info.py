@@ -39,4 +39,4 @@ def _model(server: Server) -> dict[str, object]:
     model = server.engine.composition.model
     made = sorted({design.modality for design in model.designs.values()})
     about = {"id": server.name, "object": "model", "created": server.started, "owned_by": "polymodal"}
-    return {**about, "inputs": ["text", *sorted(model.modalities)], "outputs": ["text", *made]}
+    return {**about, "inputs": ["text", *sorted(model.modalities)], "outputs": ["text", *made], "parts": server.parts}
