@@ -11,7 +11,6 @@ import httpx
 import pytest
 import soundfile
 
-
 from polymodal.serving.app import create
 from polymodal.serving.decoding import Decoders
 from polymodal.serving.keys import Keys
@@ -256,7 +255,7 @@ def test_text_stands_out_in_light_and_dark(browser, address, scheme):
         };
         const ground = (one) => { const c = getComputedStyle(one).backgroundColor;
             return c === "rgba(0, 0, 0, 0)" ? ground(one.parentElement) : c; };
-        const all = ["body", "h1 span", "#status", "#hint", "#send", "#attach", ".user p", ".user h3", ".assistant p", "summary"];
+        const all = ["body", "h1 span", "#status", "#hint", "#send", "#attach", ".user p", ".user h3", ".assistant p"];
         return all.map((name) => { const one = document.querySelector(name);
             const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
             return [name, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)]; });

@@ -1,4 +1,4 @@
-"""What a model is made of, for whoever asks its server. Decides what is told: kinds of parts and their sizes, and no path."""
+"""What a model is made of, for whoever asks its server. Decides what is told: kinds and sizes, and no path."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from polymodal.model.composition import Composition
 
 
 def parts(composition: Composition) -> dict[str, Any]:
-    """The five parts: `inputs`, each with its `modality`, `encoder` and `projector`; the `backbone`; `outputs`, each with its
-    `name`, `modality`, what its `span` holds, its `projector` and `generator` (None where there is none). `parameters`: how
-    many numbers each of them has."""
+    """The five parts: `inputs`, each with its `modality`, `encoder` and `projector`; the `backbone`; `outputs`, each with
+    its `name`, `modality`, what its `span` holds, its `projector` and `generator` (None where there is none).
+    `parameters`: how many numbers each of them has."""
     recipe, model = composition.recipe, composition.model
     inputs = [
         {

@@ -19,7 +19,7 @@ from polymodal.serving.types import TooLong
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from polymodal.serving.app import Server
+    from polymodal.serving.app import Front, Server
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ async def called(server: Server, request: Request, function: Callable[[Compositi
         raise refused(error) from error
 
 
-async def while_there(server: Server, request: Request, work: Awaitable[T], cancel: Callable[[], object]) -> T:
+async def while_there(server: Front, request: Request, work: Awaitable[T], cancel: Callable[[], object]) -> T:
     """Await `work` for as long as the client does; then `cancel` it. Raises `ApiError` where the client has gone."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request.receive))
     try:
@@ -77,7 +77,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, server: Server, events: AsyncGenerator[bytes], cancel: Callable[[], object]) -> None:
+    def __init__(self, server: Front, events: AsyncGenerator[bytes], cancel: Callable[[], object]) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self.server, self.events, self.cancel = server, events, cancel
@@ -109,7 +109,7 @@ class EventStream(Response):
 class Clock:
     """Notes the time to the first piece, once."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Front) -> None:
         self.server, self.started = server, time.perf_counter()
 
     def piece(self) -> None:

@@ -64,6 +64,9 @@ CODES: dict[str, tuple[int, str, str]] = {
     "client_gone": (499, _BAD, "The client has gone."),
     "busy": (429, _LIMIT, "The server is busy; try again later."),
     "internal_error": (500, _SERVER, "Something went wrong on the server; its log says what."),
+    "engine_refused": (400, _BAD, "The engine behind this server refused the request."),
+    "engine_failed": (502, _SERVER, "The engine behind this server failed, or gave no answer that could be read."),
+    "engine_unavailable": (503, _SERVER, "The engine behind this server cannot be reached."),
     "decoders_unavailable": (503, _SERVER, "Media cannot be decoded at the moment."),
     "shutting_down": (503, _SERVER, "The server is shutting down."),
 }

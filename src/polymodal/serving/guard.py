@@ -24,7 +24,7 @@ from polymodal.serving.routes.page import FILES
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from polymodal.serving.app import Server
+    from polymodal.serving.app import Front
 
 # What needs no key: the page holds nothing of anybody, and asks for the key itself.
 OPEN = frozenset({"/health", "/", *(f"/page/{name}" for name in FILES)})
@@ -40,7 +40,7 @@ _SAFE = (  # of every answer
 class Guard:
     """An ASGI middleware around all routes. `names`: what this server may be called, without ports."""
 
-    def __init__(self, app: ASGIApp, server: Server, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, server: Front, names: Collection[str]) -> None:
         self.app, self.server, self.names = app, server, {name.lower() for name in names} | LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

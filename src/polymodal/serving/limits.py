@@ -45,6 +45,7 @@ class ServingLimits(Strict):
     decoders: int = Field(2, ge=1, description="decoder processes")
     decoder_bytes: int = Field(2_000 * MEGA, ge=500 * MEGA, description="bytes of memory (address space) of a decoder")
     fetch_seconds: float = Field(10.0, gt=0, description="seconds in which remote media must have arrived")
+    reply_bytes: int = Field(100 * MEGA, ge=1, description="bytes of an answer of an engine behind this server")
     redirects: int = Field(3, ge=0, description="redirects that remote media may take")
 
     def media_limits(self, kind: str, budget: int) -> Limits:

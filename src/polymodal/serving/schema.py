@@ -7,6 +7,7 @@ holds for every server. Bounds that exist only to keep a field small are in char
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -156,12 +157,14 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def check_neutral(request: ChatRequest) -> None:
-    """Raises `ApiError` for a field that asks for something that is not there."""
+def check_neutral(request: ChatRequest, has: Collection[str] = ()) -> None:
+    """Raises `ApiError` for a field that asks for something that is not there. `has`: what is there nevertheless."""
     for name, values in NEUTRAL.items():
         value = getattr(request, name)
-        if value is not None and value not in values:
+        if name not in has and value is not None and value not in values:
             raise ApiError("not_supported", name)
+    if "response_format" in has:
+        return
     if request.response_format is not None and request.response_format.type != "text":
         raise ApiError("not_supported", "response_format")
 

@@ -23,7 +23,7 @@ from polymodal.media import writing
 from polymodal.media.decoder import RATE
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import Clock, EventStream, refused, while_there
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import ERRORS, Front, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
 from polymodal.serving.errors import ApiError, note
@@ -38,7 +38,7 @@ async def chat(asked: ChatRequest, request: Request) -> Response:
     server = server_of(request)
     server.check_model(asked.model)
     check_neutral(asked)
-    sampling, stop, n = _sampling(server, asked), _stops(server, asked), asked.n or 1
+    sampling, stop, n = _sampling(server, asked), stops(server, asked), asked.n or 1
     messages = await conversation(server, asked.messages)
     try:
         ticket = server.engine.submit(
@@ -61,13 +61,7 @@ async def chat(asked: ChatRequest, request: Request) -> Response:
 
 
 def _sampling(server: Server, asked: ChatRequest) -> Sampling:
-    limits = server.limits
-    if (asked.n or 1) > limits.answers:
-        raise ApiError("invalid_field", "n")
-    tokens = asked.max_completion_tokens or asked.max_tokens or min(limits.tokens, 256)
-    if tokens > limits.tokens:
-        name = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
-        raise ApiError("tokens_over_limit", name, limit=limits.tokens)
+    limits, tokens = server.limits, most_tokens(server, asked)
     wanted = set(asked.modalities or ()) - {"text"}
     made = {design.modality for design in server.engine.composition.model.designs.values()}
     for kind in sorted(wanted - made):
@@ -79,11 +73,24 @@ def _sampling(server: Server, asked: ChatRequest) -> Sampling:
     return Sampling(max_new_tokens=tokens, most_media=most, **known)
 
 
-def _stops(server: Server, asked: ChatRequest) -> list[str]:
-    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
-    if len(stops) > server.limits.stops or any(not 0 < len(stop) <= 200 for stop in stops):
+def most_tokens(server: Front, asked: ChatRequest) -> int:
+    """Tokens that one answer may have. Raises `ApiError` for more than the limit, and for too many answers."""
+    limits = server.limits
+    if (asked.n or 1) > limits.answers:
+        raise ApiError("invalid_field", "n")
+    tokens = asked.max_completion_tokens or asked.max_tokens or min(limits.tokens, 256)
+    if tokens > limits.tokens:
+        name = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
+        raise ApiError("tokens_over_limit", name, limit=limits.tokens)
+    return tokens
+
+
+def stops(server: Front, asked: ChatRequest) -> list[str]:
+    """What an answer ends before. Raises `ApiError`."""
+    found = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    if len(found) > server.limits.stops or any(not 0 < len(stop) <= 200 for stop in found):
         raise ApiError("invalid_field", "stop")
-    return stops
+    return found
 
 
 async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], spoken: bool, salt: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""The chat page, at `/`. Decides that a few files of this package are served from memory, by name, and that the page may load
-nothing but them: no script of others, no inline script, no connection but to this server."""
+"""The chat page, at `/`. Decides that a few files of this package are served from memory, by name, and that the page may
+load nothing but them: no script of others, no inline script, no connection but to this server."""
 
 from __future__ import annotations
 
