@@ -92,7 +92,7 @@ def _in_front(
         raise ContentError(f"--backend: '{kind}' is not known; give one of {', '.join(KINDS)} and an address")
     key = None if key_file is None else one_key(key_file)
     engine = Backend(url, limits, kind, key, only)
-    return f"the engine at {engine.base}", create(engine, limits, keys, **shared)
+    return f"in front of {engine.base}", create(engine, limits, keys, **shared)
 
 
 def one_key(path: Path) -> str:

@@ -79,11 +79,11 @@ class Backend:
     async def json(self, method: str, path: str, **sent: Any) -> Any:
         """The JSON value that it answers with. Raises `ApiError`."""
         try:
-            return json.loads(await self.bytes(method, path, **sent))
+            return json.loads(await self.raw(method, path, **sent))
         except ValueError as error:
             raise ApiError("engine_failed", detail="its answer is no JSON") from error
 
-    async def bytes(self, method: str, path: str, **sent: Any) -> bytes:
+    async def raw(self, method: str, path: str, **sent: Any) -> bytes:
         """The body that it answers with. Raises `ApiError`."""
         return b"".join([block async for block in self._blocks(method, path, **sent)])
 

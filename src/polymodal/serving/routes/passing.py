@@ -102,7 +102,7 @@ async def speech(asked: SpeechRequest, request: Request) -> Response:
     kind = asked.response_format or "mp3"
     if kind not in SOUNDS:
         raise ApiError("speech_format", "response_format", has=", ".join(SOUNDS))
-    coming = server.backend.bytes("POST", "/audio/speech", json=asked.model_dump(exclude_none=True))
+    coming = server.backend.raw("POST", "/audio/speech", json=asked.model_dump(exclude_none=True))
     return Response(await while_there(server, request, coming, lambda: None), media_type=SOUNDS[kind])
 
 
