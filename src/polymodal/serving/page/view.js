@@ -28,7 +28,10 @@ export function write(article, text) {
 
 /** Add a content part to a turn. */
 export function show(article, part) {
-  article.append(figure(part));
+  const shown = figure(part);
+  article.append(shown);
+  const medium = shown.querySelector("img, video"); // has no height before it is loaded
+  medium?.addEventListener(medium.tagName === "IMG" ? "load" : "loadeddata", follow, { once: true });
   follow();
 }
 
