@@ -22,6 +22,10 @@ class ContentError(PolymodalError):
     """A message or part that breaks the schema. Names the field."""
 
 
+class SchemaError(ContentError):
+    """A JSON schema that answers cannot be held to. Says what of it."""
+
+
 class RecipeError(PolymodalError):
     """A recipe key, value or combination of parts that cannot work. Names the key and the nearest match."""
 

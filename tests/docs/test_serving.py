@@ -30,8 +30,8 @@ def here(tmp_path, monkeypatch):
 
 def test_the_python_examples_run(address, here, capsys):  # noqa: F811
     names = {"POLYMODAL": address, "MODEL": "tiny"}
-    for name in ("ask.py", "stream.py", "make.py", "order.py", "others.py"):
-        exec(compile(examples()[name], name, "exec"), names)
+    for name in ("ask.py", "stream.py", "make.py", "order.py", "others.py", "schema.py"):
+        exec(compile(examples()[name], name, "exec", dont_inherit=True), names)
     assert (here / "heart.png").read_bytes().startswith(b"\x89PNG")
     assert (here / "morning.wav").read_bytes().startswith(b"RIFF")
     assert "['tiny']" in capsys.readouterr().out

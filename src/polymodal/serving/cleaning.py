@@ -33,7 +33,7 @@ async def chat(server: Front, asked: ChatRequest, kind: Kind) -> dict[str, Any]:
         if getattr(asked, name) is not None:
             raise ApiError("not_supported", name)
     tokens, found = most_tokens(server, asked), stops(server, asked)
-    body = asked.model_dump(exclude_none=True, exclude=PRIVATE)
+    body = asked.model_dump(exclude_none=True, exclude=PRIVATE, by_alias=True)
     if asked.max_completion_tokens is None:
         body["max_tokens"] = tokens
     if found:

@@ -23,6 +23,7 @@ class ServingLimits(Strict):
     messages: int = Field(256, ge=1, description="messages of one conversation")
     parts: int = Field(256, ge=1, description="content parts of one request")
     text: int = Field(200_000, ge=1, description="characters of text in one request")
+    schema_text: int = Field(20_000, ge=1, description="characters of a JSON schema")
     stops: int = Field(4, ge=1, description="stop strings of one request")
     answers: int = Field(4, ge=1, le=4, description="answers to one request (`n`)")
     tokens: int = Field(1024, ge=1, description="tokens of one answer")

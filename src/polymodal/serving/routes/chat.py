@@ -7,6 +7,7 @@ form in which a later request may send it back. In a stream, text comes in `delt
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse
 
 from polymodal import media
 from polymodal.content import Part
-from polymodal.errors import MediaError, PolymodalError
+from polymodal.errors import MediaError, PolymodalError, SchemaError
 from polymodal.media import writing
 from polymodal.media.decoder import RATE
 from polymodal.model.generation import Sampling
@@ -26,7 +27,7 @@ from polymodal.serving.answers import Clock, EventStream, refused, while_there
 from polymodal.serving.app import ERRORS, Front, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
-from polymodal.serving.errors import ApiError, note
+from polymodal.serving.errors import SCHEMA, ApiError, note, told
 from polymodal.serving.schema import ChatRequest, check_neutral
 from polymodal.serving.tickets import Done, Ended, Failed, PartMade, Ticket, Usage, Wrote
 
@@ -39,6 +40,7 @@ async def chat(asked: ChatRequest, request: Request) -> Response:
     server.check_model(asked.model)
     check_neutral(asked)
     sampling, stop, n = _sampling(server, asked), stops(server, asked), asked.n or 1
+    await _check_schema(server, sampling)
     messages = await conversation(server, asked.messages)
     try:
         ticket = server.engine.submit(
@@ -70,7 +72,19 @@ def _sampling(server: Server, asked: ChatRequest) -> Sampling:
     given = {name: getattr(asked, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty", "seed")}
     most = 0 if asked.modalities == ["text"] else limits.made
     known = {name: value for name, value in given.items() if value is not None}
-    return Sampling(max_new_tokens=tokens, most_media=most, **known)
+    schema = None if asked.response_format is None else asked.response_format.schema_asked
+    return Sampling(max_new_tokens=tokens, most_media=most, json_schema=schema, **known)
+
+
+async def _check_schema(server: Server, sampling: Sampling) -> None:
+    """Raises `ApiError` for a schema that no answer can be held to, while there is a status to say so."""
+    if sampling.json_schema is not None:
+        if len(json.dumps(sampling.json_schema)) > server.limits.schema_text:
+            raise ApiError("text_too_long", SCHEMA, limit=server.limits.schema_text)
+        try:
+            await asyncio.to_thread(server.engine.composition.processor.grammars.constraint, sampling.json_schema)
+        except SchemaError as error:
+            raise told(error) from error
 
 
 def most_tokens(server: Front, asked: ChatRequest) -> int:
