@@ -16,7 +16,7 @@ The HTTP API in front of it:
     answers    waiting for a model while a client may leave
     about      what the model is made of         routes.page   the chat page
     front      the same in front of an engine of another process: `backend`, `cleaning`, `routes.passing`
-    types      what the routes need of an engine; `single`: the simplest one
+    types      what the routes need of an engine; `calls`: what they run beside its answers
 """
 
 from polymodal.serving.engine import Engine

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from polymodal.errors import Busy, Closed, PolymodalError
-from polymodal.model.composition import Composition
+from polymodal.errors import Busy, Closed, OutOfTime, PolymodalError
+from polymodal.serving.calls import Work
 from polymodal.serving.errors import ApiError, told
 from polymodal.serving.types import TooLong
 
@@ -30,15 +30,17 @@ def refused(error: Exception) -> ApiError:
         return ApiError("busy", retry=error.retry_after)
     if isinstance(error, Closed):
         return ApiError("shutting_down")
+    if isinstance(error, OutOfTime):
+        return ApiError("out_of_time")
     if isinstance(error, TooLong):
         return ApiError("context_length_exceeded", detail=str(error))
     return told(error)
 
 
-async def called(server: Server, request: Request, function: Callable[[Composition], T]) -> T:
+async def called(server: Server, request: Request, function: Work[T]) -> T:
     """Run a function on the model's thread. Raises `ApiError`."""
     try:
-        future = server.engine.call(function)
+        future = server.engine.call(function, server.limits.answer_seconds)
     except PolymodalError as error:
         raise refused(error) from error
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from polymodal.errors import AssetError, ContentError, CountMismatch, DataError, MediaError, SchemaError
+from polymodal.errors import AssetError, ContentError, CountMismatch, DataError, MediaError, MediaLimit, SchemaError
 
 log = logging.getLogger("polymodal.serving")
 
@@ -64,6 +64,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "content_type_not_allowed": (415, _BAD, "The content type of the body is not the one that this route reads."),
     "client_gone": (499, _BAD, "The client has gone."),
     "busy": (429, _LIMIT, "The server is busy; try again later."),
+    "out_of_time": (503, _SERVER, "This took longer than the server allows."),
     "internal_error": (500, _SERVER, "Something went wrong on the server; its log says what."),
     "engine_refused": (400, _BAD, "The engine behind this server refused the request."),
     "engine_failed": (502, _SERVER, "The engine behind this server failed, or gave no answer that could be read."),
@@ -114,8 +115,7 @@ def told(error: Exception, param: str | None = None) -> ApiError:
         return error
     private = f"{type(error).__name__}: {error}"
     if isinstance(error, MediaError):
-        over = re.search(r"(over|under|outside) the limits? of", str(error)) is not None
-        return ApiError("media_too_large" if over else "media_damaged", param, private)
+        return ApiError("media_too_large" if isinstance(error, MediaLimit) else "media_damaged", param, private)
     if isinstance(error, SchemaError):
         return ApiError("schema_not_allowed", SCHEMA, private)
     if isinstance(error, (DataError, CountMismatch, ContentError)):

@@ -17,11 +17,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from polymodal import media
 from polymodal.content import Part
 from polymodal.errors import MediaError, PolymodalError, SchemaError
 from polymodal.media import writing
-from polymodal.media.decoder import RATE
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import Clock, EventStream, refused, while_there
 from polymodal.serving.app import ERRORS, Front, Server, server_of
@@ -119,7 +117,7 @@ async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], spoken: b
     choices = [
         {
             "index": i,
-            "message": _message(server, answer.parts, spoken, salt),
+            "message": await _message(server, answer.parts, spoken, salt),
             "logprobs": None,
             "finish_reason": _finish(answer.reason),
         }
@@ -133,11 +131,11 @@ def _finish(reason: str) -> str:
     return "stop" if reason == "stop" else "length"
 
 
-def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> dict[str, Any]:
+async def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> dict[str, Any]:
     """`spoken`: with the first recording in OpenAI's own place, too."""
     if all(part.type == "text" for part in parts):
         return {"role": "assistant", "content": "".join(part.text or "" for part in parts), "refusal": None}
-    content = [made(server, part, salt) for part in parts]
+    content = [await made(server, part, salt) for part in parts]
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     sound = next((item for item in content if spoken and "input_audio" in item), None)
     if sound is not None:
@@ -147,7 +145,7 @@ def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> 
     return message
 
 
-def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
+async def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
     """A content part of an answer. Why something could not be made may hold a path: it goes to the log."""
     if part.type == "text":
         return {"type": "text", "text": part.text or ""}
@@ -156,8 +154,8 @@ def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
     try:
         if part.media is None:
             raise MediaError(part.failed or "nothing was made")
-        data = writing.encoded(part.type, part.media)[1]
-        _remember(server, part, data, salt)
+        data = (await asyncio.to_thread(writing.encoded, part.type, part.media))[1]
+        await _remember(server, part, data, salt)
         return Part(part.type, media=data, **about).to_json()
     except PolymodalError as error:
         refusal = ApiError("cannot_make", detail=str(error))
@@ -166,15 +164,15 @@ def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
         return {"type": kind, **about, "failed": refusal.words}
 
 
-def _remember(server: Server, part: Part, data: bytes, salt: str) -> None:
-    """Tell the engine what a part will be if the client sends it back: what the gate makes of the file. A clip is not told:
-    it would have to be decoded again, and what comes back is read from its frames."""
-    if part.type == "video":
+async def _remember(server: Server, part: Part, data: bytes, salt: str) -> None:
+    """Tell the engine what a part will be if the client sends it back: what the gate makes of the file. Where the gate
+    takes no such file, it cannot come back."""
+    try:
+        back = await server.gate.by_bytes(part.type, data, server.gate.allowance(), "made")
+    except ApiError as refusal:
+        note(refusal, "part")
         return
-    back = media.load(Part(part.type, media=data))
-    if part.type == "audio":
-        back = (back, RATE)
-    server.engine.sent(part, Part(part.type, media=back), salt)
+    server.engine.sent(part, back, salt)
 
 
 def _usage(server: Server, used: Usage) -> dict[str, Any]:
@@ -210,7 +208,7 @@ async def _events(
             elif isinstance(event, Wrote):
                 yield chunk(event.answer, {"content": event.text})
             elif isinstance(event, PartMade):
-                yield chunk(event.answer, {"content_parts": [made(server, event.part, state.tenant)]})
+                yield chunk(event.answer, {"content_parts": [await made(server, event.part, state.tenant)]})
     except Exception as error:  # the status was sent: what is left is an event that clients know as an error
         told = error if isinstance(error, ApiError) else ApiError("internal_error")
         note(error, state.request_id)
