@@ -12,6 +12,7 @@ from polymodal.serving.errors import CODES
 from polymodal.serving.limits import ServingLimits
 from tests.docs.test_docs import ROOT
 from tests.serving.conftest import address, app, engine, maker  # noqa: F401  fixtures
+from tests.serving.test_node import needs_node, run
 
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
 
@@ -41,6 +42,11 @@ def test_the_curl_example_runs(address):  # noqa: F811
     environment = {"POLYMODAL": address, "MODEL": "tiny", "PATH": "/usr/bin:/bin"}
     out = subprocess.run(["sh", "-c", examples()["curl"]], env=environment, capture_output=True, text=True, check=True)
     assert '"object":"chat.completion"' in out.stdout
+
+
+@needs_node
+def test_the_node_example_runs(address, here):  # noqa: F811
+    assert run(examples()["ask.mjs"], here, POLYMODAL=address, MODEL="tiny")
 
 
 def test_the_table_of_limits_is_that_of_the_code():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -25,18 +27,14 @@ def test_a_medium_that_was_made_is_known_when_it_is_sent_back(kind, stream, tiny
     sent, submit = engine.sent, engine.submit
     monkeypatch.setattr(engine, "sent", lambda made, part, salt="": (told.append(part), sent(made, part, salt)))
     monkeypatch.setattr(
-        engine, "submit", lambda messages, *args, **more: (asked.append(messages), submit(messages, *args, **more))[1]
+        engine, "submit", lambda given, *args, **more: (asked.append(given), submit(given, *args, **more))[1]
     )
     with serving(create(engine, LIMITS, name="tiny")) as address, httpx.Client(base_url=address, timeout=60) as http:
         body = asks("draw a cat", seed=4, stream=stream)
         reply = http.post("/v1/chat/completions", json=body)
         if stream:
-            events = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if "content_parts" in line]
-            content = [
-                part
-                for event in events
-                for part in httpx.Response(200, text=event).json()["choices"][0]["delta"]["content_parts"]
-            ]
+            events = [json.loads(line[6:]) for line in reply.text.split("\n\n") if "content_parts" in line]
+            content = [part for event in events for part in event["choices"][0]["delta"]["content_parts"]]
         else:
             content = reply.json()["choices"][0]["message"]["content"]
         said = {"role": "assistant", "content": content}

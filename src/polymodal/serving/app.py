@@ -36,6 +36,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": "Refused."}
     for status in (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 502, 503)
 }
+# What a route may also answer with, beside JSON; for the description of the API.
+STREAM, TEXT, SOUND = (
+    {**ERRORS, 200: {"content": {kind: {}}, "description": said}}
+    for kind, said in (
+        ("text/event-stream", "The answer; with `stream`, its pieces."),
+        ("text/plain", "The text."),
+        ("audio/*", "The recording."),
+    )
+)
 TRANSCRIPTION = "Repeat what you hear."  # what polymodal-nano was taught to write down speech at
 
 

@@ -22,7 +22,7 @@ from polymodal.errors import MediaError, PolymodalError, SchemaError
 from polymodal.media import writing
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import Clock, EventStream, refused, while_there
-from polymodal.serving.app import ERRORS, Front, Server, server_of
+from polymodal.serving.app import STREAM, Front, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
 from polymodal.serving.errors import SCHEMA, ApiError, note, told
@@ -32,7 +32,7 @@ from polymodal.serving.tickets import Done, Ended, Failed, PartMade, Ticket, Usa
 router = APIRouter(route_class=StrictRoute)
 
 
-@router.post("/v1/chat/completions", responses=ERRORS)
+@router.post("/v1/chat/completions", responses=STREAM)
 async def chat(asked: ChatRequest, request: Request) -> Response:
     server = server_of(request)
     server.check_model(asked.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from polymodal.serving.app import ERRORS, Server, server_of
 
@@ -29,7 +29,7 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", responses=ERRORS)
+@router.get("/metrics", responses=ERRORS, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     server = server_of(request)
     return Response(server.metrics.text(server.engine.stats()), media_type=CONTENT_TYPE_LATEST)

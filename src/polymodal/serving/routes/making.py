@@ -25,7 +25,7 @@ from polymodal.model.filling import Content, filling
 from polymodal.model.row import Row
 from polymodal.parts.generators.voice import Voice
 from polymodal.serving.answers import called
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import ERRORS, SOUND, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.calls import Apart, Work
 from polymodal.serving.errors import ApiError
@@ -58,7 +58,7 @@ async def images(asked: ImageRequest, request: Request) -> Response:
     return JSONResponse({"created": int(time.time()), "data": data, "output_format": "png"})
 
 
-@router.post("/v1/audio/speech", responses={**ERRORS, 200: {"content": {"audio/*": {}}, "description": "The recording."}})
+@router.post("/v1/audio/speech", responses=SOUND)
 async def speech(asked: SpeechRequest, request: Request) -> Response:
     server = server_of(request)
     server.check_model(asked.model)

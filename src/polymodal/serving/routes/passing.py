@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from polymodal.serving import cleaning
 from polymodal.serving.answers import EventStream, while_there
-from polymodal.serving.app import ERRORS
+from polymodal.serving.app import ERRORS, SOUND, STREAM, TEXT
 from polymodal.serving.body import StrictRoute, form
 from polymodal.serving.conversation import check
 from polymodal.serving.errors import ApiError, note
@@ -49,13 +49,13 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", responses=ERRORS)
+@router.get("/metrics", responses=ERRORS, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     server = gateway_of(request)
     return Response(server.metrics.text({"active": server.requests}), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.post("/v1/chat/completions", responses=ERRORS)
+@router.post("/v1/chat/completions", responses=STREAM)
 async def chat(asked: ChatRequest, request: Request) -> Response:
     server = gateway_of(request)
     await server.backend.check(asked.model)
@@ -95,7 +95,7 @@ async def images(asked: ImageRequest, request: Request) -> Response:
     return JSONResponse(await _passed(server, request, "/images/generations", "data", json=body))
 
 
-@router.post("/v1/audio/speech", responses={**ERRORS, 200: {"content": {"audio/*": {}}, "description": "The recording."}})
+@router.post("/v1/audio/speech", responses=SOUND)
 async def speech(asked: SpeechRequest, request: Request) -> Response:
     server = gateway_of(request)
     await server.backend.check(asked.model)
@@ -126,7 +126,7 @@ async def embeddings(asked: EmbeddingRequest, request: Request) -> Response:
 plain = APIRouter()  # its body is a form
 
 
-@plain.post("/v1/audio/transcriptions", responses=ERRORS, openapi_extra=described())
+@plain.post("/v1/audio/transcriptions", responses=TEXT, openapi_extra=described())
 async def transcriptions(request: Request) -> Response:
     server = gateway_of(request)
     fields = await form(request)

@@ -13,7 +13,7 @@ from polymodal.content import Part, user
 from polymodal.errors import PolymodalError
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import refused, while_there
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import TEXT, Server, server_of
 from polymodal.serving.body import form
 from polymodal.serving.conversation import takes_kind
 from polymodal.serving.errors import ApiError
@@ -42,7 +42,7 @@ def described() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 
 
-@router.post("/v1/audio/transcriptions", responses=ERRORS, openapi_extra=described())
+@router.post("/v1/audio/transcriptions", responses=TEXT, openapi_extra=described())
 async def transcriptions(request: Request) -> Response:
     server = server_of(request)
     fields = await form(request)
