@@ -37,11 +37,13 @@ docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 setup: $(VENV)/.dev
 
 # A browser and OpenAI's client for Node: where they cannot be had, the tests that need them say so and are skipped.
+APT = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends
+
 clients: build/node/.ready
-	-@command -v chromium || command -v chromium-browser || command -v google-chrome || \
-		{ [ "$$(id -u)" = 0 ] && apt-get install -qq --no-install-recommends chromium; }
+	-@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null || $(APT) chromium > /dev/null; }
 
 build/node/.ready: tests/serving/node/package.json
+	-@command -v npm > /dev/null || $(APT) nodejs npm > /dev/null; }
 	@mkdir -p build/node && cp tests/serving/node/package.json build/node/
 	-@npm install --prefix build/node --silent --no-fund --no-audit && touch $@
 
