@@ -1,7 +1,8 @@
 """Many users of one server by HTTP, on loopback: `--users` at once, against the same questions asked one at a time.
 
     .venv/bin/python benchmarks/serving_http.py
-    .venv/bin/python benchmarks/serving_http.py --text --against http://127.0.0.1:9000/v1 --their-model PATH
+    .venv/bin/transformers serve PATH --device cpu --dtype float32 --port 9000
+    .venv/bin/python benchmarks/serving_http.py --text --against http://127.0.0.1:9000/v1 PATH
     .venv/bin/python benchmarks/serving_http.py --second
 
 The server is `polymodal serve` in a process of its own. Each user asks `--questions` questions one after another, every
@@ -10,8 +11,8 @@ times, so that what else the machine does falls on both. Shown: tokens per secon
 the end from when a user wished to ask (median and 95th percentile), and requests that got no answer. Tokens are those that
 the server counts.
 
-`--against`: another server of OpenAI's API, started by hand, is asked the same in the same turns; `--text` leaves pictures
-out. `--second`: a second question about the same picture, counted by `/metrics`: encoder calls, and positions run.
+`--against` (again for more): another server of OpenAI's API, started by hand, is asked the same in the same turns; `--text`
+leaves pictures out. A server that counts no tokens of streams is counted by pieces. `--second`: a second question about the same picture, counted by `/metrics`: encoder calls, and positions run.
 """
 
 from __future__ import annotations
@@ -45,8 +46,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--text", action="store_true", help="no pictures")
-    parser.add_argument("--against", metavar="URL", help="another server, with its /v1")
-    parser.add_argument("--their-model", default="", help="what it calls its model")
+    parser.add_argument("--against", nargs=2, action="append", default=[], metavar=("URL", "MODEL"), help="with its /v1")
     parser.add_argument("--second", action="store_true", help="a second question about the same picture")
     asked = parser.parse_args()
     with serving(asked.model, asked.threads) as address:
@@ -54,8 +54,7 @@ def main() -> None:
             second(address, asked)
             return
         servers = {"polymodal": (f"{address}/v1", name_of(address))}
-        if asked.against:
-            servers["theirs"] = (asked.against, asked.their_model)
+        servers |= {f"theirs {number}": (url, model) for number, (url, model) in enumerate(asked.against, 1)}
         measured: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for url, model in servers.values():
             asyncio.run(load(url, model, 1, 1, 1, 2, not asked.text))  # a warm-up
@@ -123,18 +122,19 @@ async def load(
             body |= {"temperature": 0.7, "seed": 100 * user + number, "stream_options": {"include_usage": True}}
             if "polymodal" in model or model == "nano":
                 body["modalities"] = ["text"]
-            wished, first, used = time.perf_counter(), 0.0, 0
+            wished, first, used, pieces = time.perf_counter(), 0.0, 0, 0
             try:
                 async with turn, http.stream("POST", f"{url}/chat/completions", json=body) as reply:
                     async for line in reply.aiter_lines():
                         if not line.startswith("data: {"):
                             continue
                         event = json.loads(line[6:])
-                        if any(choice["delta"].get("content") for choice in event.get("choices", ())) and not first:
-                            first = time.perf_counter() - wished
+                        if any(choice["delta"].get("content") for choice in event.get("choices", ())):
+                            first, pieces = first or time.perf_counter() - wished, pieces + 1
                         used = (event.get("usage") or {}).get("completion_tokens", used)
             except httpx.HTTPError as error:
                 lost.append(type(error).__name__)
+            used = used or pieces
             if not used:
                 lost.append(number)
                 continue

@@ -88,18 +88,23 @@ class Backend:
         return b"".join([block async for block in self._blocks(method, path, **sent)])
 
     async def events(self, path: str, body: Any) -> AsyncGenerator[dict[str, Any]]:
-        """The JSON objects of a stream of server-sent events, up to its `[DONE]`. Raises `ApiError`."""
-        held = b""
+        """The JSON objects of a stream of server-sent events, up to its `[DONE]`, or up to its end where each answer has
+        said how it ended (`transformers serve` says no more than that). Raises `ApiError`."""
+        held, ended = b"", dict[int, bool]()
         blocks = self._blocks("POST", path, json=body)
         try:
             async for block in blocks:
                 *whole, held = re.split(rb"\r?\n\r?\n", held + block)
-                for event in whole:
-                    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+                for one in whole:
+                    lines = [line[5:].strip() for line in one.splitlines() if line.startswith(b"data:")]
                     if lines == [b"[DONE]"]:
                         return
                     if lines:
-                        yield _event(b"\n".join(lines))
+                        event = _event(b"\n".join(lines))
+                        ended |= {index: end or ended.get(index, False) for index, end in _ends(event)}
+                        yield event
+            if ended and all(ended.values()):
+                return
             raise ApiError("engine_failed", detail="its stream ended in the middle")
         finally:
             await blocks.aclose()
@@ -166,6 +171,13 @@ def _event(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("error"):
         raise ApiError("engine_failed", detail=json.dumps(value)[:400])
     return value
+
+
+def _ends(event: dict[str, Any]) -> list[tuple[int, bool]]:
+    """Of each answer that an event is about: its number, and whether it says how the answer ended."""
+    choices = event.get("choices")
+    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+    return [(index, bool(c.get("finish_reason"))) for c in found if isinstance(index := c.get("index", 0), int)]
 
 
 def _about(item: Any) -> dict[str, Any] | None:
