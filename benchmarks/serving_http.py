@@ -12,7 +12,8 @@ the end from when a user wished to ask (median and 95th percentile), and request
 the server counts.
 
 `--against` (again for more): another server of OpenAI's API, started by hand, is asked the same in the same turns; `--text`
-leaves pictures out. A server that counts no tokens of streams is counted by pieces. `--second`: a second question about the same picture, counted by `/metrics`: encoder calls, and positions run.
+leaves pictures out. Where a stream has no usage, its pieces are counted. `--second`: a second question about the same
+picture, counted by `/metrics`: encoder calls, and positions run.
 """
 
 from __future__ import annotations
