@@ -57,13 +57,13 @@ def main() -> None:
         servers = {"polymodal": (f"{address}/v1", name_of(address))}
         servers |= {f"theirs {number}": (url, model) for number, (url, model) in enumerate(asked.against, 1)}
         measured: dict[tuple[str, int], list[dict[str, Any]]] = {}
-        for url, model in servers.values():
-            asyncio.run(load(url, model, 1, 1, 1, 2, not asked.text))  # a warm-up
+        for name, (url, model) in servers.items():
+            asyncio.run(load(url, model, 1, 1, 1, 2, not asked.text, name == "polymodal"))  # a warm-up
         for _ in range(asked.rounds):
             for at_once in (1, asked.users):
                 for name, (url, model) in servers.items():
-                    pictures = not asked.text
-                    found = asyncio.run(load(url, model, asked.users, asked.questions, at_once, asked.tokens, pictures))
+                    sizes = asked.users, asked.questions, at_once, asked.tokens
+                    found = asyncio.run(load(url, model, *sizes, not asked.text, name == "polymodal"))
                     measured.setdefault((name, at_once), []).append(found)
     rows = [summary(name, at_once, found) for (name, at_once), found in measured.items()]
     one, all_ = ({row["at once"]: row for row in rows if row["server"] == "polymodal"}[n] for n in (1, asked.users))
@@ -112,16 +112,16 @@ def question(user: int, number: int, pictures: bool) -> list[dict[str, Any]]:
 
 
 async def load(
-    url: str, model: str, users: int, questions: int, at_once: int, tokens: int, pictures: bool
+    url: str, model: str, users: int, questions: int, at_once: int, tokens: int, pictures: bool, makes: bool
 ) -> dict[str, Any]:
-    """All users, of whom so many are answered `at_once`."""
+    """All users, of whom so many are answered `at_once`. `makes`: a model of ours, which is to write alone."""
     turn, firsts, totals, counted, lost = asyncio.Semaphore(at_once), [], [], [], []
 
     async def use(http: httpx.AsyncClient, user: int) -> None:
         for number in range(questions):
             body = {"model": model, "messages": question(user, number, pictures), "max_tokens": tokens, "stream": True}
             body |= {"temperature": 0.7, "seed": 100 * user + number, "stream_options": {"include_usage": True}}
-            if "polymodal" in model or model == "nano":
+            if makes:
                 body["modalities"] = ["text"]
             wished, first, used, pieces = time.perf_counter(), 0.0, 0, 0
             try:
