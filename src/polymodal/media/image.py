@@ -48,7 +48,10 @@ def load_image(source: Any, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
         data, name = gate.read(source, limits)
         kind = gate.expect(data, name, DECODERS, "picture")
         with gate.decoding(name):
-            picture = opened(data, kind)
+            try:
+                picture = opened(data, kind)
+            except Image.DecompressionBombError as error:  # WebP's own reader counts the pixels, too
+                raise MediaLimit(f"{name}: is over the limit of pixels ({error})") from error
     check_size(picture.size, name, limits)
     with gate.decoding(name):
         return to_rgb(ImageOps.exif_transpose(picture), name)
