@@ -7,9 +7,9 @@
 
 The server is `polymodal serve` in a process of its own. Each user asks `--questions` questions one after another, every
 fourth of them about a picture, as streams; one at a time, users wait for one another. Both are asked in turns, `--rounds`
-times, so that what else the machine does falls on both. Shown: tokens per second, seconds to the first piece of text and to
-the end from when a user wished to ask (median and 95th percentile), and requests that got no answer. Tokens are those that
-the server counts.
+times, so that what else the machine does falls on both. Shown: tokens per second, and per second of processor time of the
+server; seconds to the first piece of text and to the end from when a user wished to ask (median and 95th percentile);
+requests that got no answer. Tokens are those that the server counts.
 
 `--against` (again for more): another server of OpenAI's API, started by hand, is asked the same in the same turns; `--text`
 leaves pictures out. Where a stream has no usage, its pieces are counted. `--second`: a second question about the same
@@ -31,8 +31,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from common import options, show
 from serving import THINGS, percentile
@@ -58,11 +60,11 @@ def main() -> None:
         servers |= {f"theirs {number}": (url, model) for number, (url, model) in enumerate(asked.against, 1)}
         measured: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for name, (url, model) in servers.items():
-            asyncio.run(load(url, model, 1, 1, 1, 2, not asked.text, name == "polymodal"))  # a warm-up
-        for _ in range(asked.rounds):
-            for at_once in (1, asked.users):
+            asyncio.run(load(url, model, 1, 1, 1, 2, 0, not asked.text, name == "polymodal"))  # a warm-up
+        for number in range(asked.rounds):
+            for turn, at_once in enumerate((1, asked.users), 2 * number + 1):
                 for name, (url, model) in servers.items():
-                    sizes = asked.users, asked.questions, at_once, asked.tokens
+                    sizes = asked.users, asked.questions, at_once, asked.tokens, turn
                     found = asyncio.run(load(url, model, *sizes, not asked.text, name == "polymodal"))
                     measured.setdefault((name, at_once), []).append(found)
     rows = [summary(name, at_once, found) for (name, at_once), found in measured.items()]
@@ -96,15 +98,22 @@ def serving(model: str, threads: int) -> Iterator[str]:
             server.wait(60)
 
 
+def listening(url: str) -> psutil.Process:
+    """The process of this machine that listens at a URL."""
+    port = urlsplit(url).port
+    found = [each.pid for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr.port == port]
+    return psutil.Process(found[0])
+
+
 def name_of(address: str) -> str:
     name: str = httpx.get(f"{address}/v1/models").json()["data"][0]["id"]
     return name
 
 
-def question(user: int, number: int, pictures: bool) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = [
-        {"type": "text", "text": f"Tell me a short story about {THINGS[(user + 3 * number) % len(THINGS)]}."}
-    ]
+def question(user: int, number: int, turn: int, pictures: bool) -> list[dict[str, Any]]:
+    """No two turns ask the same, or what a server keeps of prompts would answer the later ones."""
+    about = THINGS[(user + 3 * number) % len(THINGS)]
+    parts: list[dict[str, Any]] = [{"type": "text", "text": f"{turn}.{user}: tell me a short story about {about}."}]
     if pictures and (user + number) % 4 == 0:
         url = f"data:image/jpeg;base64,{base64.b64encode(CAT.read_bytes()).decode()}"
         parts.insert(0, {"type": "image_url", "image_url": {"url": url}})
@@ -112,20 +121,25 @@ def question(user: int, number: int, pictures: bool) -> list[dict[str, Any]]:
 
 
 async def load(
-    url: str, model: str, users: int, questions: int, at_once: int, tokens: int, pictures: bool, makes: bool
+    url: str, model: str, users: int, questions: int, at_once: int, tokens: int, turn: int, pictures: bool, makes: bool
 ) -> dict[str, Any]:
     """All users, of whom so many are answered `at_once`. `makes`: a model of ours, which is to write alone."""
-    turn, firsts, totals, counted, lost = asyncio.Semaphore(at_once), [], [], [], []
+    free, firsts, totals, counted, lost = asyncio.Semaphore(at_once), [], [], [], []
 
     async def use(http: httpx.AsyncClient, user: int) -> None:
         for number in range(questions):
-            body = {"model": model, "messages": question(user, number, pictures), "max_tokens": tokens, "stream": True}
+            body = {
+                "model": model,
+                "messages": question(user, number, turn, pictures),
+                "max_tokens": tokens,
+                "stream": True,
+            }
             body |= {"temperature": 0.7, "seed": 100 * user + number, "stream_options": {"include_usage": True}}
             if makes:
                 body["modalities"] = ["text"]
             wished, first, used, pieces = time.perf_counter(), 0.0, 0, 0
             try:
-                async with turn, http.stream("POST", f"{url}/chat/completions", json=body) as reply:
+                async with free, http.stream("POST", f"{url}/chat/completions", json=body) as reply:
                     async for line in reply.aiter_lines():
                         if not line.startswith("data: {"):
                             continue
@@ -145,10 +159,12 @@ async def load(
 
     bounds = httpx.Limits(max_connections=users)
     async with httpx.AsyncClient(timeout=900, limits=bounds, trust_env=False) as http:
-        began = time.perf_counter()
+        server = listening(url)
+        began, worked = time.perf_counter(), sum(server.cpu_times()[:2])
         await asyncio.gather(*(use(http, user) for user in range(users)))
     return {
         "seconds": time.perf_counter() - began,
+        "worked": sum(server.cpu_times()[:2]) - worked,
         "firsts": firsts,
         "totals": totals,
         "tokens": sum(counted),
@@ -158,11 +174,12 @@ async def load(
 
 def summary(name: str, at_once: int, found: list[dict[str, Any]]) -> dict[str, Any]:
     firsts, totals = ([value for each in found for value in each[key]] for key in ("firsts", "totals"))
-    tokens, seconds = (sum(each[key] for each in found) for key in ("tokens", "seconds"))
+    tokens, seconds, worked = (sum(each[key] for each in found) for key in ("tokens", "seconds", "worked"))
     return {
         "server": name,
         "at once": at_once,
         "tokens/s": tokens / seconds,
+        "tokens/CPU s": tokens / worked,
         "tokens": tokens,
         "first median s": statistics.median(firsts),
         "first p95 s": percentile(firsts, 0.95),

@@ -18,7 +18,7 @@ from polymodal.serving.routes.page import FILES
 from tests.serving.browser import Browser, installed
 from tests.serving.conftest import KEY, LIMITS, asks, code, png, serving, wav
 
-real = pytest.mark.skipif(installed() is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
+real = pytest.mark.skipif(installed() is None, reason="no Chromium is installed: `make clients`")
 
 
 def test_the_page_loads_nothing_but_its_own_files(http):
@@ -107,6 +107,25 @@ def test_upload_a_picture_ask_and_see_the_answer(browser, address, http, tmp_pat
     asked(browser, "and now?")
     assert browser.run("document.querySelectorAll('.turn').length") == 4
     assert browser.log == []  # no error, nothing that the policy refused
+
+
+@real
+def test_an_example_is_asked_by_a_click_and_a_file_can_be_dropped(browser, address):
+    opened(browser, address)
+    texts = browser.run("[...document.querySelectorAll('#examples button')].map((each) => each.textContent)")
+    assert "What kind of thing is this?" in texts
+    assert "Show me a spinning star." not in texts  # this model makes no clips
+    browser.run("document.querySelector('#examples button').click()")
+    browser.until("document.querySelector('.assistant:last-child')?.getAttribute('aria-busy') === 'false'")
+    assert browser.run("document.querySelector('.user img').naturalWidth") > 100
+    dropped = base64.b64encode(png(2)).decode()
+    browser.run(
+        f"""(() => {{ const bytes = Uint8Array.from(atob("{dropped}"), (each) => each.charCodeAt(0)), held = new DataTransfer();
+        held.items.add(new File([bytes], "dropped.png", {{ type: "image/png" }}));
+        document.body.dispatchEvent(new DragEvent("drop", {{ dataTransfer: held, bubbles: true, cancelable: true }})); }})()"""
+    )
+    browser.until("document.querySelector('#tray img')?.naturalWidth === 40")
+    assert browser.log == []
 
 
 @real
