@@ -120,9 +120,11 @@ def test_an_example_is_asked_by_a_click_and_a_file_can_be_dropped(browser, addre
     assert browser.run("document.querySelector('.user img').naturalWidth") > 100
     dropped = base64.b64encode(png(2)).decode()
     browser.run(
-        f"""(() => {{ const bytes = Uint8Array.from(atob("{dropped}"), (each) => each.charCodeAt(0)), held = new DataTransfer();
-        held.items.add(new File([bytes], "dropped.png", {{ type: "image/png" }}));
-        document.body.dispatchEvent(new DragEvent("drop", {{ dataTransfer: held, bubbles: true, cancelable: true }})); }})()"""
+        f"""(() => {{
+        const bytes = Uint8Array.from(atob("{dropped}"), (each) => each.charCodeAt(0)), dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], "dropped.png", {{ type: "image/png" }}));
+        document.body.dispatchEvent(new DragEvent("drop", {{ dataTransfer, bubbles: true, cancelable: true }}));
+        }})()"""
     )
     browser.until("document.querySelector('#tray img')?.naturalWidth === 40")
     assert browser.log == []
