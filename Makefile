@@ -13,12 +13,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One thread per test process: two processes with two threads each wait for one another.
 TEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: demo test setup weights weights-nano check fast docs corpus train-nano clean
+.PHONY: demo test setup clients weights weights-nano check fast docs corpus train-nano clean
 
 demo: $(VENV)/.core weights-nano  ## set up, fetch the weights, answer about a picture and a recording
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev weights  ## set up and run everything CI runs
+test: $(VENV)/.dev weights clients  ## set up and run everything CI runs
 	$(MAKE) check
 	$(TEST) -n 2
 	$(MAKE) docs
@@ -35,6 +35,17 @@ docs: $(VENV)/.dev  ## build the documentation; a warning is an error
 	$(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 setup: $(VENV)/.dev
+
+# A browser and OpenAI's client for Node: where they cannot be had, the tests that need them say so and are skipped.
+APT = { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq --no-install-recommends
+
+clients: build/node/.ready
+	-@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } > /dev/null || $(APT) chromium > /dev/null; }
+
+build/node/.ready: tests/serving/node/package.json
+	-@command -v npm > /dev/null || $(APT) nodejs npm > /dev/null; }
+	@mkdir -p build/node && cp tests/serving/node/package.json build/node/
+	-@npm install --prefix build/node --silent --no-fund --no-audit && touch $@
 
 weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano

@@ -106,7 +106,9 @@ def chat(
 
 @app.command()
 def serve(
-    model: Annotated[str, typer.Argument(help="`nano`, or the folder of a checkpoint.")] = "nano",
+    model: Annotated[
+        str | None, typer.Argument(help="`nano`, the default, or a folder; with --backend, the one model to let through.")
+    ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen at; any but this machine's own needs keys.")
     ] = "127.0.0.1",
@@ -116,6 +118,11 @@ def serve(
     media_host: Annotated[
         list[str] | None, typer.Option(help="A host whose media may be fetched; none by default.")
     ] = None,
+    backend: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="KIND URL", help="Stand in front of an engine: `openai` or `vllm`, and its address."),
+    ] = None,
+    backend_key_file: Annotated[Path | None, typer.Option(help="A file with the key that the engine asks for.")] = None,
     limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER changes one of the limits.")] = None,
     threads: Threads = None,
 ) -> None:
@@ -123,11 +130,15 @@ def serve(
 
     Example: `polymodal serve --port 8000`
 
+    In front of another engine: `polymodal serve --backend vllm http://127.0.0.1:8001`
+
     To others, with keys: `polymodal serve --host 0.0.0.0 --api-key-file keys.txt --allow-host models.example.org`
     """
     from polymodal.cli_serve import run
 
-    run(model, host, port, api_key_file, allow_host or (), media_host or (), threads, limit or ())
+    run(
+        model, host, port, api_key_file, allow_host or (), media_host or (), threads, limit or (), backend, backend_key_file
+    )
 
 
 @app.command()

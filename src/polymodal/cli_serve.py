@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from polymodal.cli_console import console, quiet
 from polymodal.errors import ContentError
 
 
 def run(
-    model: str,
+    model: str | None,
     host: str,
     port: int,
     key_file: Path | None,
@@ -18,6 +19,8 @@ def run(
     media_hosts: Sequence[str],
     threads: int | None,
     settings: Sequence[str],
+    backend: tuple[str, str] | None = None,
+    backend_key_file: Path | None = None,
 ) -> None:
     """Serve until interrupted. Raises `ContentError` for what must not be served."""
     from polymodal.serving.guard import is_loopback
@@ -29,26 +32,20 @@ def run(
     limits = limits_of(settings)
     import logging
 
-    import torch
     import uvicorn
 
-    import polymodal
-    from polymodal.serving.app import create
-    from polymodal.serving.engine import Engine
     from polymodal.serving.fetch import Fetcher
-    from polymodal.serving.requests import Limits
 
     quiet()
-    if threads is not None:
-        torch.set_num_threads(threads)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    composition = polymodal.load(model)
-    name = model if model in polymodal.CHECKPOINTS else Path(model).resolve().name
     fetcher = Fetcher(media_hosts, limits) if media_hosts else None
     bound = [] if host in ("0.0.0.0", "::") else [f"[{host}]" if ":" in host else host]
-    engine = Engine(composition, Limits(new_tokens=limits.tokens, seconds=limits.answer_seconds), name)
-    app = create(engine, limits, keys, name=name, names=[*names, *bound], fetcher=fetcher)
+    shared: dict[str, Any] = {"names": [*names, *bound], "fetcher": fetcher}
+    if backend is not None:
+        name, app = _in_front(backend, backend_key_file, model, limits, keys, shared)
+    else:
+        name, app = _with_model(model or "nano", threads, limits, keys, shared)
     about = f"{name} at http://{host}:{port}/v1, " + (f"{len(keys)} keys" if keys else "no key, this machine alone")
     console().print(about + (f", media of {', '.join(media_hosts)}" if media_hosts else ""), soft_wrap=True)
     uvicorn.run(
@@ -64,6 +61,49 @@ def run(
         proxy_headers=False,
         ws="none",
     )
+
+
+def _with_model(model: str, threads: int | None, limits: Any, keys: Any, shared: dict[str, Any]) -> tuple[str, Any]:
+    """What is served, in words, and the application around a model of this process."""
+    import torch
+
+    import polymodal
+    from polymodal.serving.app import create
+    from polymodal.serving.engine import Engine
+    from polymodal.serving.requests import Limits
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    composition = polymodal.load(model)
+    name = model if model in polymodal.CHECKPOINTS else Path(model).resolve().name
+    bounds = Limits(new_tokens=limits.tokens, seconds=limits.answer_seconds, queue=limits.requests)
+    return name, create(Engine(composition, bounds, name), limits, keys, name=name, **shared)
+
+
+def _in_front(
+    backend: tuple[str, str], key_file: Path | None, only: str | None, limits: Any, keys: Any, shared: dict[str, Any]
+) -> tuple[str, Any]:
+    """The same of an engine in another process. Raises `ContentError`."""
+    from polymodal.serving.backend import KINDS, Backend
+    from polymodal.serving.front import create
+
+    kind, url = backend
+    if kind not in KINDS:
+        raise ContentError(f"--backend: '{kind}' is not known; give one of {', '.join(KINDS)} and an address")
+    key = None if key_file is None else one_key(key_file)
+    engine = Backend(url, limits, kind, key, only)
+    return f"in front of {engine.base}", create(engine, limits, keys, **shared)
+
+
+def one_key(path: Path) -> str:
+    """The key that a file holds. Raises `ContentError`."""
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"{path}: cannot be read as a key ({type(error).__name__})") from error
+    if not key.isascii() or not key.isprintable() or not key or " " in key:
+        raise ContentError(f"{path}: must hold one key, of ASCII characters without spaces")
+    return key
 
 
 def limits_of(settings: Sequence[str]):

@@ -18,8 +18,16 @@ class MediaError(PolymodalError):
     """A picture, recording or clip that cannot be used. Names the file, the reason and the limit."""
 
 
+class MediaLimit(MediaError):
+    """A medium over one of the limits, in size, length or number. Names the limit."""
+
+
 class ContentError(PolymodalError):
     """A message or part that breaks the schema. Names the field."""
+
+
+class SchemaError(ContentError):
+    """A JSON schema that answers cannot be held to. Says what of it."""
 
 
 class RecipeError(PolymodalError):
@@ -48,6 +56,10 @@ class Busy(PolymodalError):
     def __init__(self, message: str, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class OutOfTime(PolymodalError):
+    """What was begun was not done within its seconds, and was given up."""
 
 
 class Closed(PolymodalError):

@@ -12,6 +12,7 @@ from polymodal.serving.errors import CODES
 from polymodal.serving.limits import ServingLimits
 from tests.docs.test_docs import ROOT
 from tests.serving.conftest import address, app, engine, maker  # noqa: F401  fixtures
+from tests.serving.test_node import needs_node, run
 
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
 
@@ -30,8 +31,8 @@ def here(tmp_path, monkeypatch):
 
 def test_the_python_examples_run(address, here, capsys):  # noqa: F811
     names = {"POLYMODAL": address, "MODEL": "tiny"}
-    for name in ("ask.py", "stream.py", "make.py", "order.py", "others.py"):
-        exec(compile(examples()[name], name, "exec"), names)
+    for name in ("ask.py", "stream.py", "make.py", "order.py", "others.py", "schema.py"):
+        exec(compile(examples()[name], name, "exec", dont_inherit=True), names)
     assert (here / "heart.png").read_bytes().startswith(b"\x89PNG")
     assert (here / "morning.wav").read_bytes().startswith(b"RIFF")
     assert "['tiny']" in capsys.readouterr().out
@@ -41,6 +42,11 @@ def test_the_curl_example_runs(address):  # noqa: F811
     environment = {"POLYMODAL": address, "MODEL": "tiny", "PATH": "/usr/bin:/bin"}
     out = subprocess.run(["sh", "-c", examples()["curl"]], env=environment, capture_output=True, text=True, check=True)
     assert '"object":"chat.completion"' in out.stdout
+
+
+@needs_node
+def test_the_node_example_runs(address, here):  # noqa: F811
+    assert run(examples()["ask.mjs"], here, POLYMODAL=address, MODEL="tiny")
 
 
 def test_the_table_of_limits_is_that_of_the_code():

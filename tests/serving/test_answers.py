@@ -12,8 +12,10 @@ import pytest
 
 from polymodal.errors import AssetError, MediaError
 from polymodal.serving.app import create
+from polymodal.serving.engine import Engine
 from polymodal.serving.errors import redacted
-from polymodal.serving.single import SingleEngine
+from polymodal.serving.requests import Limits
+from polymodal.serving.tickets import Failed, Ticket
 from polymodal.serving.types import TooLong
 from tests.serving.conftest import LIMITS, asks, code, data_uri, png, serving
 
@@ -23,7 +25,7 @@ LONG = {"modalities": ["text"], "max_tokens": 900}  # greedy, the tiny model goe
 class Blocked:
     """Holds an engine's thread until it is left."""
 
-    def __init__(self, engine: SingleEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.free, begun = threading.Event(), threading.Event()
         self.future = engine.call(lambda _: (begun.set(), self.free.wait(60)))
         assert begun.wait(60)
@@ -44,7 +46,7 @@ def until(true, seconds: float = 30) -> bool:
 
 
 def test_a_full_queue_is_429_with_retry_after(maker):
-    engine = SingleEngine(maker, queue=1)
+    engine = Engine(maker, Limits(queue=1))
     with serving(create(engine, LIMITS, name="tiny")) as address, httpx.Client(base_url=address, timeout=60) as http:
         with Blocked(engine):
             engine.call(lambda _: None)
@@ -78,7 +80,7 @@ def cancelled(http: httpx.Client) -> float:
 
 
 def test_an_answer_ends_with_its_time(maker):
-    engine = SingleEngine(maker)
+    engine = Engine(maker)
     app = create(engine, LIMITS.model_copy(update={"answer_seconds": 0.1}), name="tiny")
     with serving(app) as address:
         reply = httpx.post(f"{address}/v1/chat/completions", json=asks("hi", **LONG), timeout=60).json()
@@ -87,7 +89,7 @@ def test_an_answer_ends_with_its_time(maker):
 
 
 def test_nothing_is_taken_once_it_closes(maker):
-    engine = SingleEngine(maker)
+    engine = Engine(maker)
     with serving(create(engine, LIMITS, name="tiny", closes=False)) as address:
         engine.close()
         assert code(httpx.post(f"{address}/v1/chat/completions", json=asks("hi"), timeout=60)) == "shutting_down"
@@ -96,21 +98,21 @@ def test_nothing_is_taken_once_it_closes(maker):
 SECRET = "/srv/secret/model.bin at 0x7f3a10 " + "QUJD" * 40
 
 
-class Failing(SingleEngine):
+class Failing(Engine):
     """A real engine whose model's thread meets what it is told to."""
 
     error: Exception
 
-    def _answer(self, ticket, *_) -> None:
-        from polymodal.serving.tickets import Failed
-
+    def submit(self, *_, **__) -> Ticket:
+        ticket = Ticket(lambda: None)
         ticket.put(Failed(self.error))
+        return ticket
 
-    def call(self, function):
+    def call(self, function, seconds=None):
         def fail(_):
             raise self.error
 
-        return super().call(fail)
+        return super().call(fail, seconds)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +168,15 @@ def test_metrics_know_routes_and_codes_and_nothing_of_clients(http):
     assert 'polymodal_requests_total{route="/v1/models/{model}",status="404"}' in text
     assert 'polymodal_refused_total{code="host_not_allowed"}' in text
     assert 'polymodal_engine{what="waiting"}' in text
+
+
+def test_what_is_ordered_beyond_its_time_is_refused_and_the_next_is_made(maker):
+    engine = Engine(maker)
+    app = create(engine, LIMITS.model_copy(update={"answer_seconds": 0.3}), name="tiny")
+    with serving(app) as address, httpx.Client(base_url=address, timeout=60) as http:
+        held = threading.Event()
+        threading.Timer(1, held.set).start()
+        engine.call(lambda _: held.wait(60))
+        assert code(http.post("/v1/embeddings", json={"model": "tiny", "input": "hi"})) == "out_of_time"
+        engine.call(lambda _: None).result(60)
+        assert http.post("/v1/images/generations", json={"prompt": "a cat"}).status_code == 200

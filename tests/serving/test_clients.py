@@ -91,7 +91,6 @@ def test_a_made_picture_is_a_content_part_and_can_be_sent_back(client, maker):
         ({"stop": ["a"] * 5}, openai.BadRequestError, "invalid_field"),
         ({"logprobs": True}, openai.BadRequestError, "not_supported"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "not_supported"),
-        ({"response_format": {"type": "json_object"}}, openai.BadRequestError, "not_supported"),
         ({"modalities": ["text", "video"]}, openai.BadRequestError, "output_not_supported"),
         ({"messages": [{"role": "user", "content": "a b " * 2000}]}, openai.BadRequestError, "context_length_exceeded"),
         ({"extra_body": {"chat_template": "{{ 7 * 7 }}"}}, openai.BadRequestError, "unknown_field"),

@@ -38,6 +38,7 @@ HEADERS = {
     "no JSON": struct.pack("<Q", 8) + b"\xff" * 8,
     "a tensor past the end": b"",
     "nothing": None,
+    "a GGUF of endless tensors": b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62),
     "a pickle": pickle.dumps(Bomb()),
 }
 

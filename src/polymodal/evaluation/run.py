@@ -145,7 +145,15 @@ def _answered(
     written = sorted((key for key in examples if not prompts[key].options), key=lambda key: len(examples[key]))
     stop, pad, never = composition.processor.stop_ids, composition.processor.pad_id, composition.model.own_ids
     for group in _groups(written, batch):
-        made = generate(composition.model, [examples[key] for key in group], sampling, stop, pad, never=list(never))
+        made = generate(
+            composition.model,
+            [examples[key] for key in group],
+            sampling,
+            stop,
+            pad,
+            never=list(never),
+            grammars=composition.processor.grammars,
+        )
         said = ("".join(part.text or "" for part in composition.processor.decode(ids)).strip() for ids in made.ids)
         yield {key: Answer(text) for key, text in zip(group, said, strict=True)}
 

@@ -17,7 +17,7 @@ import numbers
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
 
@@ -72,9 +72,9 @@ def _collect(recording: _Recording, rate: int, limits: Limits) -> np.ndarray:
     name, source_rate = recording.name, recording.rate
     if not limits.min_rate <= source_rate <= limits.max_rate:
         allowed = f"{limits.min_rate} to {limits.max_rate}"
-        raise MediaError(f"{name}: {source_rate:g} samples per second is outside the limits of {allowed}")
+        raise MediaLimit(f"{name}: {source_rate:g} samples per second is outside the limits of {allowed}")
     if not 1 <= recording.channels <= limits.max_channels:
-        raise MediaError(f"{name}: {recording.channels} channels is outside the limits of 1 to {limits.max_channels}")
+        raise MediaLimit(f"{name}: {recording.channels} channels is outside the limits of 1 to {limits.max_channels}")
     if recording.seconds is not None:
         _check_seconds(recording.seconds, name, limits)
     stream = None if source_rate == rate else soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
@@ -88,7 +88,7 @@ def _collect(recording: _Recording, rate: int, limits: Limits) -> np.ndarray:
         peak = np.abs(block).max(initial=0.0)
         if peak > limits.max_peak:
             hint = "floats must lie in [-1, 1]; are these integers that were not scaled?"
-            raise MediaError(f"{name}: a peak of {peak:g} is over the limit of {limits.max_peak:g} ({hint})")
+            raise MediaLimit(f"{name}: a peak of {peak:g} is over the limit of {limits.max_peak:g} ({hint})")
         mono = np.ascontiguousarray(block.mean(axis=1, dtype=np.float32))
         parts.append(mono if stream is None else stream.resample_chunk(mono))
     _check_seconds(count / source_rate, name, limits)
@@ -195,6 +195,6 @@ def _has_xing(data: bytes) -> bool:
 def _check_seconds(seconds: float, name: str, limits: Limits, prefix: str = "") -> None:
     if seconds > limits.max_seconds:
         found = f"{prefix}{seconds:.6g} seconds"
-        raise MediaError(f"{name}: {found} is over the limit of {limits.max_seconds:g} seconds")
+        raise MediaLimit(f"{name}: {found} is over the limit of {limits.max_seconds:g} seconds")
     if seconds < limits.min_seconds or seconds == 0:
-        raise MediaError(f"{name}: {seconds:.3g} seconds is under the limit of {limits.min_seconds:g} seconds")
+        raise MediaLimit(f"{name}: {seconds:.3g} seconds is under the limit of {limits.min_seconds:g} seconds")

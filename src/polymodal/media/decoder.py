@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import load_audio, load_image, load_map, load_points, load_series, load_video
 from polymodal.media.gate import Limits, sniff
 
@@ -22,7 +22,7 @@ from polymodal.media.gate import Limits, sniff
 FORMATS: dict[str, tuple[str, ...]] = {
     "image": ("png", "jpeg", "webp", "gif"),
     "audio": ("wav", "flac", "mp3"),
-    "video": ("mp4",),
+    "video": ("mp4", "webm"),  # what phones and what browsers record
     "points": ("ply", "npy"),
     "imu": ("npy", "text"),
     "depth": ("png", "npy"),
@@ -61,7 +61,7 @@ def _clip(data: bytes, limits: Limits, kept: int, budget: int) -> tuple[dict[str
     first = next(iter(clip.at([0.0])))
     room = budget // (3 * first.width * first.height)
     if room < 2:
-        raise MediaError(f"<bytes>: two frames are over the limit of {budget} bytes")
+        raise MediaLimit(f"<bytes>: two frames are over the limit of {budget} bytes")
     count = min(len(clip.starts), kept, room)
     short = count == len(clip.starts)
     times = clip.starts if short else [number * clip.seconds / count for number in range(count)]
@@ -82,8 +82,8 @@ def answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]
     try:
         header, out = decode(kind, data, limits, request["kept"], request["budget"])
     except MediaError as error:
-        over = any(f"{word} the limit" in str(error) for word in ("over", "under", "outside"))
-        return {"code": "media_too_large" if over else "media_damaged", "detail": str(error)}, b""
+        code = "media_too_large" if isinstance(error, MediaLimit) else "media_damaged"
+        return {"code": code, "detail": str(error)}, b""
     except MemoryError:
         return {"code": "media_too_large", "detail": "out of memory"}, b""
     if len(out) > request["budget"]:

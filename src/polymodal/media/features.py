@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.arrays import FORMATS, load_array
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
@@ -34,7 +34,7 @@ def load_features(source: Any, limits: Limits = DEFAULT_LIMITS) -> np.ndarray:
     if values.dtype.kind not in "iuf" or values.ndim != 2 or not values.size:
         raise MediaError(f"{name}: features are numbers [N, De], not {values.dtype} {list(values.shape)}")
     if len(values) > MOST:
-        raise MediaError(f"{name}: {len(values)} features; the limit is {MOST}")
+        raise MediaLimit(f"{name}: {len(values)} features; the limit is {MOST}")
     with np.errstate(over="ignore"):  # it is refused below
         values = values.astype(np.float32)
     if not np.isfinite(values).all():

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def display(path: str | bytes) -> str:
 
 def _check_size(size: int, name: str, limits: Limits) -> None:
     if size > limits.max_bytes:
-        raise MediaError(f"{name}: {size / 1e6:.4g} MB is over the limit of {limits.max_bytes / 1e6:.4g} MB")
+        raise MediaLimit(f"{name}: {size / 1e6:.4g} MB is over the limit of {limits.max_bytes / 1e6:.4g} MB")
     if size == 0:
         raise MediaError(f"{name}: is empty (0 bytes)")
 

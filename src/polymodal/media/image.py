@@ -13,7 +13,7 @@ import importlib
 import io
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
 
@@ -48,7 +48,10 @@ def load_image(source: Any, limits: Limits = DEFAULT_LIMITS) -> Image.Image:
         data, name = gate.read(source, limits)
         kind = gate.expect(data, name, DECODERS, "picture")
         with gate.decoding(name):
-            picture = opened(data, kind)
+            try:
+                picture = opened(data, kind)
+            except Image.DecompressionBombError as error:  # WebP's own reader counts the pixels, too
+                raise MediaLimit(f"{name}: is over the limit of pixels ({error})") from error
     check_size(picture.size, name, limits)
     with gate.decoding(name):
         return to_rgb(ImageOps.exif_transpose(picture), name)
@@ -96,8 +99,8 @@ def check_size(size: tuple[int, int], name: str, limits: Limits) -> None:
     sides = f"({width} x {height})"
     if width * height > limits.max_pixels:
         found, limit = width * height / 1e6, limits.max_pixels / 1e6
-        raise MediaError(f"{name}: {found:.4g} megapixels {sides} is over the limit of {limit:.4g} megapixels")
+        raise MediaLimit(f"{name}: {found:.4g} megapixels {sides} is over the limit of {limit:.4g} megapixels")
     if max(size) > limits.max_side:
-        raise MediaError(f"{name}: {max(size)} pixels on a side {sides} is over the limit of {limits.max_side}")
+        raise MediaLimit(f"{name}: {max(size)} pixels on a side {sides} is over the limit of {limits.max_side}")
     if min(size) < 1:
         raise MediaError(f"{name}: has no pixels {sides}")

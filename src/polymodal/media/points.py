@@ -13,7 +13,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.arrays import FORMATS as ARRAYS
 from polymodal.media.arrays import load_array
@@ -144,4 +144,4 @@ def _normalized(points: Any, name: str, limits: Limits) -> np.ndarray:
 
 def _check(count: int, name: str, limits: Limits) -> None:
     if count > limits.max_points:
-        raise MediaError(f"{name}: {count} points is over the limit of {limits.max_points} points")
+        raise MediaLimit(f"{name}: {count} points is over the limit of {limits.max_points} points")

@@ -14,7 +14,7 @@ import numbers
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.arrays import FORMATS as ARRAYS
 from polymodal.media.arrays import load_array
@@ -127,7 +127,7 @@ def _checked(series: Series, name: str, limits: Limits) -> Series:
         raise MediaError(f"{name}: {samples.shape[1]} channels, but names of {len(series.channels)}")
     if series.rate is not None and len(samples) / series.rate > limits.max_seconds:
         seconds = f"{len(samples) / series.rate:.6g} seconds"
-        raise MediaError(f"{name}: {seconds} is over the limit of {limits.max_seconds:g} seconds")
+        raise MediaLimit(f"{name}: {seconds} is over the limit of {limits.max_seconds:g} seconds")
     with np.errstate(over="ignore"):  # becomes infinity, which is refused by name
         samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
-from polymodal.errors import MediaError
+from polymodal.errors import MediaError, MediaLimit
 from polymodal.media import gate
 from polymodal.media.gate import DEFAULT_LIMITS, Limits
 from polymodal.media.image import check_size, load_image, opened, to_rgb
@@ -77,12 +77,12 @@ def _check(name: str, frames: int, size: tuple[int, int], seconds: float, limits
     check_size(size, name, limits)
     pixels = frames * size[0] * size[1]
     if frames > limits.max_frames:
-        raise MediaError(f"{name}: {frames} frames are over the limit of {limits.max_frames}")
+        raise MediaLimit(f"{name}: {frames} frames are over the limit of {limits.max_frames}")
     if pixels > limits.max_clip_pixels:
         found, limit = f"{pixels / 1e6:.4g}", f"{limits.max_clip_pixels / 1e6:.4g}"
-        raise MediaError(f"{name}: {found} megapixels in {frames} frames are over the limit of {limit} megapixels")
+        raise MediaLimit(f"{name}: {found} megapixels in {frames} frames are over the limit of {limit} megapixels")
     if seconds > limits.max_seconds:
-        raise MediaError(f"{name}: {seconds:.6g} seconds is over the limit of {limits.max_seconds:g} seconds")
+        raise MediaLimit(f"{name}: {seconds:.6g} seconds is over the limit of {limits.max_seconds:g} seconds")
 
 
 def _from_frames(source: tuple[Any, ...], limits: Limits) -> Video:
@@ -190,7 +190,7 @@ def _index(container: Any, track: Any, name: str, limits: Limits) -> _Index:
         if packet.is_keyframe:
             keys.append((packet.pts, number))
         if len(stamps) > limits.max_frames:
-            raise MediaError(f"{name}: more frames than the limit of {limits.max_frames}")
+            raise MediaLimit(f"{name}: more frames than the limit of {limits.max_frames}")
     if not stamps:
         raise MediaError(f"{name}: has no frame")
     shown, unit = sorted(stamps), float(track.time_base)

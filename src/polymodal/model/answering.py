@@ -71,7 +71,7 @@ def respond(
     spans = 0
     while True:
         left = sampling.max_new_tokens - reply.generated
-        open_now = openers if spans < sampling.most_media else {}
+        open_now = openers if spans < sampling.spans else {}
         out = generate(
             model,
             [reply.example],
@@ -84,6 +84,7 @@ def respond(
             never=[i for i in own if i not in open_now],
             written=reply.written,
             begins=not reply.generated and not spans,
+            grammars=processor.grammars,
         )
         _wrote(reply, out, processor)
         name = open_now.get(out.ended[0]) if out.ended[0] is not None else None

@@ -79,14 +79,17 @@ class Composition:
             self.processor.encode(messages, generate=True, name=f"conversation {i}")
             for i, messages in enumerate(conversations)
         ]
-        openers, own = self.model.openers, self.model.own_ids
+        openers, own = self.model.openers if sampling.spans else {}, self.model.own_ids
         out: dict[int, list[Part]] = {}
         together = [i for i, example in enumerate(examples) if not any(made.blocks for made in example.made)]
         if together:
             batch = [examples[i] for i in together]
             never = [i for i in own if i not in openers]
             made = generate(
-                self.model, batch, sampling, [*stops, *openers], self.processor.pad_id, never=never, begins=True
+                *(self.model, batch, sampling, [*stops, *openers], self.processor.pad_id),
+                never=never,
+                begins=True,
+                grammars=self.processor.grammars,
             )
             for i, ids, ended in zip(together, made.ids, made.ended, strict=True):
                 if ended not in openers:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from polymodal.model.constraint import Grammars
 from polymodal.model.modeling import MultimodalLM
 from polymodal.model.row import prefilled
 from polymodal.model.sampling import Begins, processors
@@ -74,11 +75,13 @@ def generate(
     never: Sequence[int] = (),
     written: Sequence[int] = (),
     begins: bool = False,
+    grammars: Grammars | None = None,
 ) -> Generation:
     """Continue each example (encoded with `generate=True`), whatever media each holds.
 
     `never`: ids that are not said. `written`: what a seq2seq backbone's decoder has written of a single example. `begins`:
     an answer does, so that the model's `opening`, if it has one, decides whether it begins with an opener.
+    `grammars`: as of `processors`.
 
     `cache`: a transformers cache that holds the first `cached` positions of a single example; those are neither
     embedded nor prefilled, and media that lies wholly among them is not encoded. It is extended in place. An opening reads
@@ -122,7 +125,7 @@ def generate(
     begun = {}
     if model.backbone.seq2seq and written:
         begun["decoder_input_ids"] = torch.tensor([[lm.config.decoder_start_token_id, *written]], device=embeds.device)
-    chosen = processors(sampling, never, len(stop_ids))
+    chosen = processors(sampling, never, len(stop_ids), grammars)
     with ExitStack() as stack:
         if opens is not None:
             ends = torch.full((len(examples),), batch.ids.shape[1])

@@ -19,6 +19,7 @@ from polymodal import media
 from polymodal.content import Message, Part, text
 from polymodal.errors import ContentError, DataError, MediaError
 from polymodal.model.chat_format import ChatFormat, Piece
+from polymodal.model.constraint import Grammars
 from polymodal.model.preview import coloured
 from polymodal.model.sequence import Example, Made, MediaItem, Span, require_supervised
 from polymodal.model.spans import Maker, Spans, preceded
@@ -69,6 +70,7 @@ class Processor:
         self.chat = ChatFormat(tokenizer, chat_format, seq2seq)
         self.pad_id: int = tokenizer.pad_token_id
         self.stop_ids = sorted(tokenizer.convert_tokens_to_ids(token) for token in self.chat.end_tokens())
+        self.grammars = Grammars(tokenizer, self.stop_ids)
         ends = tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id]
         anchored, alone = ([self._plain(a + text) for text in ("a", " a")] for a in (tokenizer.eos_token, ""))
         marks = anchored[0][1:] != alone[0] and anchored[1][1:] == alone[1]

@@ -11,13 +11,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from polymodal.errors import SchemaError
+from polymodal.model.constraint import Grammars
 from polymodal.model.strict import Strict
 from polymodal.parts.opening import Opening, Turn
 
 
 class Sampling(Strict):
     """How tokens are chosen. `temperature: 0` is greedy. `beams` > 1 searches and cannot stream. `seed`: of what is drawn,
-    noise of generators included; absent, another one each time. `most_media`: spans of media that one answer may hold."""
+    noise of generators included; absent, another one each time. `most_media`: spans of media that one answer may hold.
+    `json_schema`: what the answer is JSON of; nothing is made in it, and it is complete unless its tokens ran out."""
 
     max_new_tokens: int = Field(128, ge=1)
     temperature: float = Field(0.0, ge=0)
@@ -27,6 +30,12 @@ class Sampling(Strict):
     beams: int = Field(1, ge=1)
     seed: int | None = None
     most_media: int = Field(8, ge=0)
+    json_schema: dict[str, Any] | None = None
+
+    @property
+    def spans(self) -> int:
+        """Spans of media that one answer may hold: within JSON there are none."""
+        return 0 if self.json_schema is not None else self.most_media
 
 
 class Begins:
@@ -51,9 +60,10 @@ class Begins:
         return scores
 
 
-def processors(sampling: Sampling, never: Sequence[int] = (), stops: int = 1) -> Any:
+def processors(sampling: Sampling, never: Sequence[int] = (), stops: int = 1, grammars: Grammars | None = None) -> Any:
     """transformers' processors of scores [B, V], given what has been written [B, t]. `never`: ids that are not said;
-    `stops`: how many ids end an answer, so that a search keeps one that does not."""
+    `stops`: how many ids end an answer, so that a search keeps one that does not. `grammars`: of the tokenizer, where what
+    is written is held to the sampling's schema. Raises `SchemaError`."""
     from transformers.generation import logits_process as of
 
     found = of.LogitsProcessorList()
@@ -62,6 +72,10 @@ def processors(sampling: Sampling, never: Sequence[int] = (), stops: int = 1) ->
         found.append(of.RepetitionPenaltyLogitsProcessor(float(sampling.repetition_penalty)))
     if never:
         found.append(of.SuppressTokensLogitsProcessor(list(never)))
+    if grammars is not None and sampling.json_schema is not None:
+        if sampling.beams > 1:
+            raise SchemaError("json_schema: a search is not held to a schema; use beams: 1")
+        found.append(grammars.constraint(sampling.json_schema))
     if sampling.temperature > 0:
         if sampling.temperature != 1:
             found.append(of.TemperatureLogitsWarper(float(sampling.temperature)))

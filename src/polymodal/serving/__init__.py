@@ -14,7 +14,9 @@ The HTTP API in front of it:
     gate       media: data URI -> decoded part   fetch      remote media, where it is allowed
     decoding   a bounded pool of `media.decoder`s, processes of their own
     answers    waiting for a model while a client may leave
-    types      what the routes need of an engine; `single`: the simplest one
+    about      what the model is made of         routes.page   the chat page
+    front      the same in front of an engine of another process: `backend`, `cleaning`, `routes.passing`
+    types      what the routes need of an engine; `calls`: what they run beside its answers
 """
 
 from polymodal.serving.engine import Engine

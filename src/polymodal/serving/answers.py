@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
-from polymodal.errors import Busy, Closed, PolymodalError
-from polymodal.model.composition import Composition
+from polymodal.errors import Busy, Closed, OutOfTime, PolymodalError
+from polymodal.serving.calls import Work
 from polymodal.serving.errors import ApiError, told
 from polymodal.serving.types import TooLong
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from polymodal.serving.app import Server
+    from polymodal.serving.app import Front, Server
 
 T = TypeVar("T")
 
@@ -30,15 +30,17 @@ def refused(error: Exception) -> ApiError:
         return ApiError("busy", retry=error.retry_after)
     if isinstance(error, Closed):
         return ApiError("shutting_down")
+    if isinstance(error, OutOfTime):
+        return ApiError("out_of_time")
     if isinstance(error, TooLong):
         return ApiError("context_length_exceeded", detail=str(error))
     return told(error)
 
 
-async def called(server: Server, request: Request, function: Callable[[Composition], T]) -> T:
+async def called(server: Server, request: Request, function: Work[T]) -> T:
     """Run a function on the model's thread. Raises `ApiError`."""
     try:
-        future = server.engine.call(function)
+        future = server.engine.call(function, server.limits.answer_seconds)
     except PolymodalError as error:
         raise refused(error) from error
     try:
@@ -49,7 +51,7 @@ async def called(server: Server, request: Request, function: Callable[[Compositi
         raise refused(error) from error
 
 
-async def while_there(server: Server, request: Request, work: Awaitable[T], cancel: Callable[[], object]) -> T:
+async def while_there(server: Front, request: Request, work: Awaitable[T], cancel: Callable[[], object]) -> T:
     """Await `work` for as long as the client does; then `cancel` it. Raises `ApiError` where the client has gone."""
     task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request.receive))
     try:
@@ -77,7 +79,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, server: Server, events: AsyncGenerator[bytes], cancel: Callable[[], object]) -> None:
+    def __init__(self, server: Front, events: AsyncGenerator[bytes], cancel: Callable[[], object]) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self.server, self.events, self.cancel = server, events, cancel
@@ -109,7 +111,7 @@ class EventStream(Response):
 class Clock:
     """Notes the time to the first piece, once."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Front) -> None:
         self.server, self.started = server, time.perf_counter()
 
     def piece(self) -> None:

@@ -1,8 +1,8 @@
 """The application. Decides that there is one way to build a server, and that every answer it gives is one of its own.
 
-`create` puts a guard around the listed routes; there is no page of documentation (it would load scripts of others), no
-CORS, no WebSocket, and no route that changes anything. The model is the one that the server was started with: a request
-can only name it.
+`create` puts a guard around the listed routes; beside the chat page there is none (one of documentation would load
+scripts of others), no CORS, no WebSocket, and no route that changes anything. The model is the one that the server was
+started with: a request can only name it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 import polymodal
+from polymodal.serving.about import parts
 from polymodal.serving.decoding import Decoders
 from polymodal.serving.errors import ApiError, note
 from polymodal.serving.fetch import Fetcher
@@ -33,25 +34,45 @@ from polymodal.serving.types import Engine
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorBody, "description": "Refused."}
-    for status in (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 503)
+    for status in (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 502, 503)
 }
+# What a route may also answer with, beside JSON; for the description of the API.
+STREAM, TEXT, SOUND = (
+    {**ERRORS, 200: {"content": {kind: {}}, "description": said}}
+    for kind, said in (
+        ("text/event-stream", "The answer; with `stream`, its pieces."),
+        ("text/plain", "The text."),
+        ("audio/*", "The recording."),
+    )
+)
 TRANSCRIPTION = "Repeat what you hear."  # what polymodal-nano was taught to write down speech at
 
 
-@dataclass
-class Server:
-    """What the routes share. `requests` and `bodies`: how many, and how many bytes of bodies, are held at the moment."""
+@dataclass(kw_only=True)
+class Front:
+    """What every server has, whatever answers behind it. `requests` and `bodies`: how many, and how many bytes of bodies,
+    are held at the moment."""
 
-    engine: Engine
     limits: ServingLimits
     keys: Keys
     gate: MediaGate
-    name: str
-    transcription: str
     metrics: Metrics = field(default_factory=Metrics)
     started: int = field(default_factory=lambda: int(time.time()))
     requests: int = 0
     bodies: int = 0
+
+
+@dataclass(kw_only=True)
+class Server(Front):
+    """What the routes of a model share. `parts`: what it is made of."""
+
+    engine: Engine
+    name: str
+    transcription: str
+    parts: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parts = parts(self.engine.composition)
 
     def check_model(self, name: str) -> None:
         """Raises `ApiError` for any name but the one served: none is looked for, let alone loaded."""
@@ -79,7 +100,8 @@ def create(
     beside the names of loopback. `fetcher`: None fetches nothing. `closes`: whether the engine ends with it."""
     limits, keys = limits or ServingLimits(), keys or Keys()
     decoders = Decoders(limits)
-    server = Server(engine, limits, keys, MediaGate(limits, decoders, fetcher), name, transcription)
+    gate = MediaGate(limits, decoders, fetcher)
+    server = Server(limits=limits, keys=keys, gate=gate, engine=engine, name=name, transcription=transcription)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -89,21 +111,26 @@ def create(
             await asyncio.to_thread(engine.close)
         await decoders.close()
 
-    about = "OpenAI's API, for one multimodal model."
+    from polymodal.serving.routes import chat, embeddings, info, making, page, transcriptions
+
+    routers = [module.router for module in (info, chat, making, transcriptions, embeddings, page)]
+    return assembled(server, routers, lifespan, names)
+
+
+def assembled(server: Front, routers: Sequence[APIRouter], lifespan: Any, names: Collection[str]) -> FastAPI:
+    """These routes, behind a guard, and every error in our words."""
     app = FastAPI(
         title="polymodal",
         version=polymodal.__version__,
-        description=about,
+        description="OpenAI's API, for multimodal models.",
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
     app.state.server = server
-    from polymodal.serving.routes import chat, embeddings, info, making, transcriptions
-
-    for routes in (info, chat, making, transcriptions, embeddings):
-        app.include_router(routes.router)
+    for router in routers:
+        app.include_router(router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)

@@ -12,23 +12,14 @@ from polymodal.serving.gate import Allowance
 from polymodal.serving.schema import AudioPart, ChatMessage, ImagePart, Made, OtherPart, TextPart, VideoPart
 
 if TYPE_CHECKING:
-    from polymodal.serving.app import Server
+    from polymodal.serving.app import Front, Server
 
 KINDS = {"image_url": "image", "input_audio": "audio", "video_url": "video"}
 
 
 async def conversation(server: Server, messages: Sequence[ChatMessage]) -> list[Message]:
     """What the model is to answer. Raises `ApiError`."""
-    limits = server.limits
-    if len(messages) > limits.messages:
-        raise ApiError("too_many_messages", "messages", limit=limits.messages)
-    if messages[-1].role != "user" or not messages[-1].content:
-        raise ApiError("nothing_to_answer", f"messages.{len(messages) - 1}")
-    contents = [
-        [TextPart(type="text", text=item.content)] if isinstance(item.content, str) else (item.content or ())
-        for item in messages
-    ]
-    check(server, [part for content in contents for part in content])
+    contents = listed(server, messages)
     for at, (message, content) in enumerate(zip(messages, contents, strict=True)):
         for place, part in enumerate(content):
             takes(server, message.role, part, f"messages.{at}.content.{place}")
@@ -41,7 +32,22 @@ async def conversation(server: Server, messages: Sequence[ChatMessage]) -> list[
     return out
 
 
-def check(server: Server, parts: Sequence[Any]) -> None:
+def listed(server: Front, messages: Sequence[ChatMessage]) -> list[Sequence[Any]]:
+    """The content parts of each message. Raises `ApiError` for too many of anything, and where nothing is asked."""
+    limits = server.limits
+    if len(messages) > limits.messages:
+        raise ApiError("too_many_messages", "messages", limit=limits.messages)
+    if messages[-1].role != "user" or not messages[-1].content:
+        raise ApiError("nothing_to_answer", f"messages.{len(messages) - 1}")
+    contents: list[Sequence[Any]] = [
+        [TextPart(type="text", text=item.content)] if isinstance(item.content, str) else (item.content or ())
+        for item in messages
+    ]
+    check(server, [part for content in contents for part in content])
+    return contents
+
+
+def check(server: Front, parts: Sequence[Any]) -> None:
     """Raises `ApiError` for too many parts, media or characters."""
     limits = server.limits
     if len(parts) > limits.parts:
@@ -78,7 +84,7 @@ def takes_kind(server: Server, kind: str) -> bool:
         return False
 
 
-async def opened(server: Server, part: Any, left: Allowance, param: str) -> Part:
+async def opened(server: Front, part: Any, left: Allowance, param: str) -> Part:
     """One content part, its media decoded. Raises `ApiError`."""
     if isinstance(part, TextPart):
         return Part("text", text=part.text)
@@ -90,7 +96,7 @@ async def opened(server: Server, part: Any, left: Allowance, param: str) -> Part
     return Part(kind, media=medium, **told)
 
 
-async def _medium(server: Server, part: Made, kind: str, left: Allowance, param: str) -> Any:
+async def _medium(server: Front, part: Made, kind: str, left: Allowance, param: str) -> Any:
     """The decoded medium; None where there is none."""
     if isinstance(part, AudioPart):
         if part.input_audio is None:

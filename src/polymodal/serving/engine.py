@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from polymodal.media import fingerprint
 from polymodal.model.composition import Composition
 from polymodal.model.sampling import Sampling
 from polymodal.model.spans import made_key
+from polymodal.serving.calls import Calls, Work
 from polymodal.serving.items import Items, Shelf
 from polymodal.serving.requests import Limits, Request, checked
 from polymodal.serving.tickets import Ticket
@@ -45,12 +46,12 @@ class Engine:
         self._changed = threading.Condition()
         self._nudged = self._closing = self._dropping = False
         self._waiting: deque[Request] = deque()
-        self._calls: deque[tuple[Callable[[Composition], Any], Future[Any]]] = deque()
         self._counts = {"requests": 0, "refused": 0}
         threads = torch.get_num_threads()
         begin: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (threads,)}
         self._reader = ThreadPoolExecutor(1, "polymodal-reader", **begin)
         self._maker = ThreadPoolExecutor(1, "polymodal-maker", **begin)
+        self._calls = Calls(composition, self._maker, self._wake)
         with torch.no_grad():
             self.turns = Turns(composition, self.limits, self.items, self._maker, self._wake)
         self._thread = threading.Thread(target=self._loop, args=(threads,), name="polymodal-engine", daemon=True)
@@ -80,9 +81,7 @@ class Engine:
         with self._changed:
             if self._closing:
                 raise Closed(ENDING)
-            if len(self._waiting) >= self.limits.queue:
-                self._counts["refused"] += 1
-                raise Busy(f"{len(self._waiting)} requests are waiting already: ask again later", self._retry_after())
+            self._check_room()
             self._counts["requests"] += 1
             request.read = self._reader.submit(self._read, request)
             self._waiting.append(request)
@@ -90,17 +89,15 @@ class Engine:
         self._wake()
         return ticket
 
-    def call(self, function: Callable[[Composition], T]) -> Future[T]:
-        """Run a function of the model on its thread, between two steps of the others (embeddings, a medium on order). A
-        future that is cancelled before its turn is not run. Raises `Busy` and `Closed`."""
-        future: Future[T] = Future()
+    def call(self, function: Work[T], seconds: float | None = None) -> Future[T]:
+        """Run a function of the model on its thread, between two steps of the others (embeddings, a medium on order); a
+        generator, a step at a time (see `calls`). A future that is cancelled ends it before its next step. `seconds`: for
+        it, if less than the limit; beyond them the future raises `OutOfTime`. Raises `Busy` and `Closed`."""
         with self._changed:
             if self._closing:
                 raise Closed(ENDING)
-            if len(self._calls) + len(self._waiting) >= self.limits.queue:
-                self._counts["refused"] += 1
-                raise Busy("too many are waiting already: ask again later", self._retry_after())
-            self._calls.append((function, future))
+            self._check_room()
+            future = self._calls.put(function, min(self.limits.seconds, seconds or math.inf))
         self._wake()
         return future
 
@@ -181,6 +178,7 @@ class Engine:
     def _step(self) -> bool:
         """Look at who came and who gave up, and take a turn. Whether anything was done."""
         if self._dropping:
+            self._calls.drop()
             self._end_all(Closed(ENDING))
         for request in list(self.turns.active):
             if (why := request.why()) is not None:
@@ -200,22 +198,14 @@ class Engine:
             with self._changed:
                 request = self._waiting.popleft()
             self.turns.take(request)
-        called = self._call_one()
+        called = self._calls.step()
         return self.turns.turn() or called
 
-    def _call_one(self) -> bool:
-        """Run the function that has waited longest. Whether there was one."""
-        if not self._calls:
-            return False
-        function, future = self._calls.popleft()
-        if self._dropping:
-            future.cancel()
-        elif future.set_running_or_notify_cancel():
-            try:
-                future.set_result(function(self.composition))
-            except Exception as error:
-                future.set_exception(error)
-        return True
+    def _check_room(self) -> None:
+        """Raises `Busy` where as many wait as may."""
+        if (waiting := len(self._waiting) + self._calls.waiting) >= self.limits.queue:
+            self._counts["refused"] += 1
+            raise Busy(f"{waiting} requests are waiting already: ask again later", self._retry_after())
 
     def _end_all(self, error: Exception) -> None:
         """Every request fails of this."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from polymodal.errors import AssetError, ContentError, CountMismatch, DataError, MediaError
+from polymodal.errors import AssetError, ContentError, CountMismatch, DataError, MediaError, MediaLimit, SchemaError
 
 log = logging.getLogger("polymodal.serving")
 
@@ -28,6 +28,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "invalid_field": (400, _BAD, "A field is missing or has a value that is not allowed."),
     "unknown_field": (400, _BAD, "A field is not known."),
     "not_supported": (400, _BAD, "This parameter is not supported here; leave it out."),
+    "schema_not_allowed": (400, _BAD, "The JSON schema is not valid, or says what answers cannot be held to."),
     "modality_not_supported": (400, _BAD, "This model takes no {asked}; it takes {has}."),
     "output_not_supported": (400, _BAD, "This model makes no {asked}; it makes {has}."),
     "output_ambiguous": (400, _BAD, "Several outputs make this; name one in 'output': {has}."),
@@ -63,10 +64,15 @@ CODES: dict[str, tuple[int, str, str]] = {
     "content_type_not_allowed": (415, _BAD, "The content type of the body is not the one that this route reads."),
     "client_gone": (499, _BAD, "The client has gone."),
     "busy": (429, _LIMIT, "The server is busy; try again later."),
+    "out_of_time": (503, _SERVER, "This took longer than the server allows."),
     "internal_error": (500, _SERVER, "Something went wrong on the server; its log says what."),
+    "engine_refused": (400, _BAD, "The engine behind this server refused the request."),
+    "engine_failed": (502, _SERVER, "The engine behind this server failed, or gave no answer that could be read."),
+    "engine_unavailable": (503, _SERVER, "The engine behind this server cannot be reached."),
     "decoders_unavailable": (503, _SERVER, "Media cannot be decoded at the moment."),
     "shutting_down": (503, _SERVER, "The server is shutting down."),
 }
+SCHEMA = "response_format.json_schema.schema"
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_-]{48,}")
 
 
@@ -109,8 +115,9 @@ def told(error: Exception, param: str | None = None) -> ApiError:
         return error
     private = f"{type(error).__name__}: {error}"
     if isinstance(error, MediaError):
-        over = re.search(r"(over|under|outside) the limits? of", str(error)) is not None
-        return ApiError("media_too_large" if over else "media_damaged", param, private)
+        return ApiError("media_too_large" if isinstance(error, MediaLimit) else "media_damaged", param, private)
+    if isinstance(error, SchemaError):
+        return ApiError("schema_not_allowed", SCHEMA, private)
     if isinstance(error, (DataError, CountMismatch, ContentError)):
         return ApiError("cannot_answer", param, private)
     if isinstance(error, AssetError):

@@ -4,7 +4,8 @@ Off unless hosts are named. A name that is looked up twice can be answered twice
 checked is the one that is dialled, with the name kept for TLS and `Host`. Parsers disagree about odd URLs (backslashes,
 user names, other numerals), so only plain ones are taken. Every redirect goes through all of it again.
 
-This is the one module of the package that opens a connection to what a request names; a test looks for others.
+This is the one module of the package that opens a connection to what a request names (`backend` opens one to what the
+operator named); a test looks for others.
 """
 
 from __future__ import annotations

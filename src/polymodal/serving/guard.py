@@ -3,7 +3,7 @@ that what goes wrong is answered in one shape.
 
     Host     a page of another name that resolves to this machine (DNS rebinding) is not answered
     Origin   a page of another origin is not answered: its browser would hide the answer, but we would have worked
-    key      all routes but OPEN
+    key      all but OPEN
     body     counted as it comes, in total, over all requests, and by the clock
 """
 
@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from polymodal.serving.errors import ApiError, log, note
+from polymodal.serving.routes.page import FILES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from polymodal.serving.app import Server
+    from polymodal.serving.app import Front
 
-OPEN = frozenset({"/health"})  # routes that need no key
+# What needs no key: the page holds nothing of anybody, and asks for the key itself.
+OPEN = frozenset({"/health", "/", *(f"/page/{name}" for name in FILES)})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SAFE = (  # of every answer
     (b"x-content-type-options", b"nosniff"),
@@ -38,7 +40,7 @@ _SAFE = (  # of every answer
 class Guard:
     """An ASGI middleware around all routes. `names`: what this server may be called, without ports."""
 
-    def __init__(self, app: ASGIApp, server: Server, names: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, server: Front, names: Collection[str]) -> None:
         self.app, self.server, self.names = app, server, {name.lower() for name in names} | LOOPBACK
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +93,8 @@ class _Call:
         origin = given.get(b"origin")
         if origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower():
             raise ApiError("origin_not_allowed")
-        if given.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+        link = self.scope["path"] == "/" and given.get(b"sec-fetch-mode") == "navigate"  # a link to the page, followed
+        if given.get(b"sec-fetch-site", "none") not in ("none", "same-origin") and not link:
             raise ApiError("origin_not_allowed")
         tenant = self.server.keys.tenant(given.get(b"authorization"))
         if tenant is None and self.scope["path"] not in OPEN:

@@ -23,6 +23,7 @@ class ServingLimits(Strict):
     messages: int = Field(256, ge=1, description="messages of one conversation")
     parts: int = Field(256, ge=1, description="content parts of one request")
     text: int = Field(200_000, ge=1, description="characters of text in one request")
+    schema_text: int = Field(20_000, ge=1, description="characters of a JSON schema")
     stops: int = Field(4, ge=1, description="stop strings of one request")
     answers: int = Field(4, ge=1, le=4, description="answers to one request (`n`)")
     tokens: int = Field(1024, ge=1, description="tokens of one answer")
@@ -45,6 +46,7 @@ class ServingLimits(Strict):
     decoders: int = Field(2, ge=1, description="decoder processes")
     decoder_bytes: int = Field(2_000 * MEGA, ge=500 * MEGA, description="bytes of memory (address space) of a decoder")
     fetch_seconds: float = Field(10.0, gt=0, description="seconds in which remote media must have arrived")
+    reply_bytes: int = Field(100 * MEGA, ge=1, description="bytes of an answer of an engine behind this server")
     redirects: int = Field(3, ge=0, description="redirects that remote media may take")
 
     def media_limits(self, kind: str, budget: int) -> Limits:

@@ -7,6 +7,7 @@ holds for every server. Bounds that exist only to keep a field small are in char
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,9 +94,26 @@ class AudioOptions(Wire):
     voice: str | dict[str, Any] | None = Field(None, description="A model has one voice: not looked at.")
 
 
+class JsonSchema(Wire):
+    """What an answer is to be JSON of."""
+
+    name: str | None = Field(None, max_length=64)
+    description: str | None = Field(None, max_length=4000, description="Not looked at: say in the messages what is wanted.")
+    of: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = Field(None, description="Not looked at: an answer is always held to its schema.")
+
+
 class ResponseFormat(Wire):
-    type: str = Field(max_length=40)
-    json_schema: dict[str, Any] | None = None
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @property
+    def schema_asked(self) -> dict[str, Any] | None:
+        """The schema that an answer is held to, if any: of any object, where there is none beside the wish for JSON."""
+        if self.type == "text":
+            return None
+        of = self.json_schema.of if self.json_schema is not None and self.type == "json_schema" else None
+        return {"type": "object"} if of is None else of
 
 
 class ChatRequest(Wire):
@@ -156,14 +174,15 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-def check_neutral(request: ChatRequest) -> None:
-    """Raises `ApiError` for a field that asks for something that is not there."""
+def check_neutral(request: ChatRequest, has: Collection[str] = ()) -> None:
+    """Raises `ApiError` for a field that asks for something that is not there. `has`: what is there nevertheless."""
     for name, values in NEUTRAL.items():
         value = getattr(request, name)
-        if value is not None and value not in values:
+        if name not in has and value is not None and value not in values:
             raise ApiError("not_supported", name)
-    if request.response_format is not None and request.response_format.type != "text":
-        raise ApiError("not_supported", "response_format")
+    wanted = request.response_format
+    if wanted is not None and (wanted.type == "json_schema") != (wanted.json_schema is not None):
+        raise ApiError("invalid_field", "response_format.json_schema")
 
 
 class ImageRequest(Wire):

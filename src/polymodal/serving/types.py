@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +10,7 @@ from polymodal.content import Message, Part
 from polymodal.errors import ContentError
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
+from polymodal.serving.calls import Work
 from polymodal.serving.tickets import Ticket
 
 T = TypeVar("T")
@@ -37,9 +38,10 @@ class Engine(Protocol):
         """`n` answers to a conversation: number i is drawn with `sampling.seed + i`. `seconds`: after which all are cut
         short. `salt`: media and prefixes are shared among requests of the same alone. Raises `Busy` and `Closed`."""
 
-    def call(self, function: Callable[[Composition], T]) -> Future[T]:
-        """Run a function of the model between the steps of others (embeddings, a picture on order). A future that is
-        cancelled before its turn is not run. Raises `Busy` and `Closed`."""
+    def call(self, function: Work[T], seconds: float | None = None) -> Future[T]:
+        """Run a function of the model between the steps of others (embeddings, a picture on order), or the steps of a
+        generator. A future that is cancelled ends it before its next step; after so many seconds it raises `OutOfTime`.
+        Raises `Busy` and `Closed`."""
 
     def sent(self, made: Part, sent: Part, salt: str = "") -> None:
         """A part that was made has left as `sent`, and may come back so in the next turn."""

@@ -99,7 +99,7 @@ class Answer:
         openers, own, state, spans = model.openers, model.own_ids, self._state, 0
         while True:
             left = sampling.max_new_tokens - self.reply.generated
-            open_now = openers if spans < sampling.most_media else {}
+            open_now = openers if spans < sampling.spans else {}
             self._printer = printer = Printer(processor, self._wrote, self.request.stops)
             stops, never = {*processor.stop_ids, *open_now}, [i for i in own if i not in open_now]
             begins, self._turn = self._turn, None
@@ -118,7 +118,8 @@ class Answer:
         """Write into `_ids` until something of `stops` is said, which is returned, or there are as many as may be.
         `begins`: what was read of the turn, where the answer begins."""
         model = self.composition.model
-        choose = processors(self.sampling, never, len(stops))
+        grammars = self.composition.processor.grammars if self._printer is not None else None  # none of a caption
+        choose = processors(self.sampling, never, len(stops), grammars)
         if begins is not None and model.opening is not None:
             choose.insert(0, Begins(model.opening, begins, [*model.openers], never))
         random = torch.Generator(model.device).manual_seed(self.reply.seed)  # as `generate` begins each text

@@ -7,6 +7,7 @@ form in which a later request may send it back. In a stream, text comes in `delt
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -16,29 +17,28 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
-from polymodal import media
 from polymodal.content import Part
-from polymodal.errors import MediaError, PolymodalError
+from polymodal.errors import MediaError, PolymodalError, SchemaError
 from polymodal.media import writing
-from polymodal.media.decoder import RATE
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import Clock, EventStream, refused, while_there
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import STREAM, Front, Server, server_of
 from polymodal.serving.body import StrictRoute
 from polymodal.serving.conversation import conversation
-from polymodal.serving.errors import ApiError, note
+from polymodal.serving.errors import SCHEMA, ApiError, note, told
 from polymodal.serving.schema import ChatRequest, check_neutral
 from polymodal.serving.tickets import Done, Ended, Failed, PartMade, Ticket, Usage, Wrote
 
 router = APIRouter(route_class=StrictRoute)
 
 
-@router.post("/v1/chat/completions", responses=ERRORS)
+@router.post("/v1/chat/completions", responses=STREAM)
 async def chat(asked: ChatRequest, request: Request) -> Response:
     server = server_of(request)
     server.check_model(asked.model)
     check_neutral(asked)
-    sampling, stop, n = _sampling(server, asked), _stops(server, asked), asked.n or 1
+    sampling, stop, n = _sampling(server, asked), stops(server, asked), asked.n or 1
+    await _check_schema(server, sampling)
     messages = await conversation(server, asked.messages)
     try:
         ticket = server.engine.submit(
@@ -61,13 +61,7 @@ async def chat(asked: ChatRequest, request: Request) -> Response:
 
 
 def _sampling(server: Server, asked: ChatRequest) -> Sampling:
-    limits = server.limits
-    if (asked.n or 1) > limits.answers:
-        raise ApiError("invalid_field", "n")
-    tokens = asked.max_completion_tokens or asked.max_tokens or min(limits.tokens, 256)
-    if tokens > limits.tokens:
-        name = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
-        raise ApiError("tokens_over_limit", name, limit=limits.tokens)
+    limits, tokens = server.limits, most_tokens(server, asked)
     wanted = set(asked.modalities or ()) - {"text"}
     made = {design.modality for design in server.engine.composition.model.designs.values()}
     for kind in sorted(wanted - made):
@@ -76,14 +70,39 @@ def _sampling(server: Server, asked: ChatRequest) -> Sampling:
     given = {name: getattr(asked, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty", "seed")}
     most = 0 if asked.modalities == ["text"] else limits.made
     known = {name: value for name, value in given.items() if value is not None}
-    return Sampling(max_new_tokens=tokens, most_media=most, **known)
+    schema = None if asked.response_format is None else asked.response_format.schema_asked
+    return Sampling(max_new_tokens=tokens, most_media=most, json_schema=schema, **known)
 
 
-def _stops(server: Server, asked: ChatRequest) -> list[str]:
-    stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
-    if len(stops) > server.limits.stops or any(not 0 < len(stop) <= 200 for stop in stops):
+async def _check_schema(server: Server, sampling: Sampling) -> None:
+    """Raises `ApiError` for a schema that no answer can be held to, while there is a status to say so."""
+    if sampling.json_schema is not None:
+        if len(json.dumps(sampling.json_schema)) > server.limits.schema_text:
+            raise ApiError("text_too_long", SCHEMA, limit=server.limits.schema_text)
+        try:
+            await asyncio.to_thread(server.engine.composition.processor.grammars.constraint, sampling.json_schema)
+        except SchemaError as error:
+            raise told(error) from error
+
+
+def most_tokens(server: Front, asked: ChatRequest) -> int:
+    """Tokens that one answer may have. Raises `ApiError` for more than the limit, and for too many answers."""
+    limits = server.limits
+    if (asked.n or 1) > limits.answers:
+        raise ApiError("invalid_field", "n")
+    tokens = asked.max_completion_tokens or asked.max_tokens or min(limits.tokens, 256)
+    if tokens > limits.tokens:
+        name = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
+        raise ApiError("tokens_over_limit", name, limit=limits.tokens)
+    return tokens
+
+
+def stops(server: Front, asked: ChatRequest) -> list[str]:
+    """What an answer ends before. Raises `ApiError`."""
+    found = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+    if len(found) > server.limits.stops or any(not 0 < len(stop) <= 200 for stop in found):
         raise ApiError("invalid_field", "stop")
-    return stops
+    return found
 
 
 async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], spoken: bool, salt: str) -> dict[str, Any]:
@@ -98,7 +117,7 @@ async def _whole(server: Server, ticket: Ticket, head: dict[str, Any], spoken: b
     choices = [
         {
             "index": i,
-            "message": _message(server, answer.parts, spoken, salt),
+            "message": await _message(server, answer.parts, spoken, salt),
             "logprobs": None,
             "finish_reason": _finish(answer.reason),
         }
@@ -112,11 +131,11 @@ def _finish(reason: str) -> str:
     return "stop" if reason == "stop" else "length"
 
 
-def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> dict[str, Any]:
+async def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> dict[str, Any]:
     """`spoken`: with the first recording in OpenAI's own place, too."""
     if all(part.type == "text" for part in parts):
         return {"role": "assistant", "content": "".join(part.text or "" for part in parts), "refusal": None}
-    content = [made(server, part, salt) for part in parts]
+    content = [await made(server, part, salt) for part in parts]
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
     sound = next((item for item in content if spoken and "input_audio" in item), None)
     if sound is not None:
@@ -126,7 +145,7 @@ def _message(server: Server, parts: Sequence[Part], spoken: bool, salt: str) -> 
     return message
 
 
-def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
+async def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
     """A content part of an answer. Why something could not be made may hold a path: it goes to the log."""
     if part.type == "text":
         return {"type": "text", "text": part.text or ""}
@@ -135,8 +154,8 @@ def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
     try:
         if part.media is None:
             raise MediaError(part.failed or "nothing was made")
-        data = writing.encoded(part.type, part.media)[1]
-        _remember(server, part, data, salt)
+        data = (await asyncio.to_thread(writing.encoded, part.type, part.media))[1]
+        await _remember(server, part, data, salt)
         return Part(part.type, media=data, **about).to_json()
     except PolymodalError as error:
         refusal = ApiError("cannot_make", detail=str(error))
@@ -145,15 +164,15 @@ def made(server: Server, part: Part, salt: str) -> dict[str, Any]:
         return {"type": kind, **about, "failed": refusal.words}
 
 
-def _remember(server: Server, part: Part, data: bytes, salt: str) -> None:
-    """Tell the engine what a part will be if the client sends it back: what the gate makes of the file. A clip is not told:
-    it would have to be decoded again, and what comes back is read from its frames."""
-    if part.type == "video":
+async def _remember(server: Server, part: Part, data: bytes, salt: str) -> None:
+    """Tell the engine what a part will be if the client sends it back: what the gate makes of the file. Where the gate
+    takes no such file, it cannot come back."""
+    try:
+        back = await server.gate.by_bytes(part.type, data, server.gate.allowance(), "made")
+    except ApiError as refusal:
+        note(refusal, "part")
         return
-    back = media.load(Part(part.type, media=data))
-    if part.type == "audio":
-        back = (back, RATE)
-    server.engine.sent(part, Part(part.type, media=back), salt)
+    server.engine.sent(part, back, salt)
 
 
 def _usage(server: Server, used: Usage) -> dict[str, Any]:
@@ -189,7 +208,7 @@ async def _events(
             elif isinstance(event, Wrote):
                 yield chunk(event.answer, {"content": event.text})
             elif isinstance(event, PartMade):
-                yield chunk(event.answer, {"content_parts": [made(server, event.part, state.tenant)]})
+                yield chunk(event.answer, {"content_parts": [await made(server, event.part, state.tenant)]})
     except Exception as error:  # the status was sent: what is left is an event that clients know as an error
         told = error if isinstance(error, ApiError) else ApiError("internal_error")
         note(error, state.request_id)

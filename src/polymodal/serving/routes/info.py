@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from polymodal.serving.app import ERRORS, Server, server_of
 
@@ -29,7 +29,7 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/metrics", responses=ERRORS)
+@router.get("/metrics", responses=ERRORS, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     server = server_of(request)
     return Response(server.metrics.text(server.engine.stats()), media_type=CONTENT_TYPE_LATEST)
@@ -39,4 +39,4 @@ def _model(server: Server) -> dict[str, object]:
     model = server.engine.composition.model
     made = sorted({design.modality for design in model.designs.values()})
     about = {"id": server.name, "object": "model", "created": server.started, "owned_by": "polymodal"}
-    return {**about, "inputs": ["text", *sorted(model.modalities)], "outputs": ["text", *made]}
+    return {**about, "inputs": ["text", *sorted(model.modalities)], "outputs": ["text", *made], "parts": server.parts}

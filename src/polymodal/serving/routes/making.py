@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import base64
 import io
+import secrets
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -17,14 +19,17 @@ from starlette.responses import JSONResponse
 from polymodal.content import Part, user
 from polymodal.errors import ContentError
 from polymodal.media import writing
-from polymodal.model.answering import opened
+from polymodal.model.answering import free, make
 from polymodal.model.composition import Composition
-from polymodal.model.generation import Sampling
+from polymodal.model.filling import Content, filling
+from polymodal.model.row import Row
 from polymodal.parts.generators.voice import Voice
 from polymodal.serving.answers import called
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import ERRORS, SOUND, Server, server_of
 from polymodal.serving.body import StrictRoute
+from polymodal.serving.calls import Apart, Work
 from polymodal.serving.errors import ApiError
+from polymodal.serving.requests import Halted
 from polymodal.serving.schema import ImageRequest, SpeechRequest
 
 router = APIRouter(route_class=StrictRoute)
@@ -53,7 +58,7 @@ async def images(asked: ImageRequest, request: Request) -> Response:
     return JSONResponse({"created": int(time.time()), "data": data, "output_format": "png"})
 
 
-@router.post("/v1/audio/speech", responses={**ERRORS, 200: {"content": {"audio/*": {}}, "description": "The recording."}})
+@router.post("/v1/audio/speech", responses=SOUND)
 async def speech(asked: SpeechRequest, request: Request) -> Response:
     server = server_of(request)
     server.check_model(asked.model)
@@ -86,21 +91,37 @@ def output_of(server: Server, kind: str, name: str | None) -> str:
     raise ApiError("output_ambiguous", "output", has=", ".join(able))
 
 
-def making(output: str, words: str, seed: int | None) -> Callable[[Composition], Part]:
-    """What makes one medium of an output, of words."""
+def making(output: str, words: str, seed: int | None) -> Work[Part]:
+    """What makes one medium of an output, of words: its span by the model's thread, the medium by another one."""
 
-    def make(composition: Composition) -> Part:
-        design = composition.model.designs[output]
+    def order(composition: Composition) -> Generator[Apart | None, Any, Part]:
+        design, content = composition.model.designs[output], Content([], words=words)
+        random = torch.Generator().manual_seed(secrets.randbits(31) if seed is None else seed)
         if design.grammar.body.kind != "text":
             example = composition.processor.encode([user(words)], generate=True, name="order")
-            return opened(composition, example, output, Sampling(seed=seed)).parts[-1]
-        random = torch.Generator().manual_seed(int(torch.seed() % 2**31) if seed is None else seed)
+            row = Row(composition.model, example)
+            content = yield from filling(design, row, free(composition, design.grammar.body), random)
+        gone = threading.Event()
+
+        def on_step(name: str, done: int, of: int) -> None:
+            if gone.is_set():
+                raise Halted("cancelled")
+
+        @torch.no_grad()
+        def medium() -> Part:
+            if content.words is None:
+                return make(composition, output, content, random, on_step, None)
+            made = design.make([words], random, lambda done, of: on_step(output, done, of))
+            return Part(design.modality, media=made, caption=words, output=output)
+
         try:
-            return Part(design.modality, media=design.make([words], random), caption=words, output=output)
+            return (yield Apart(medium))
         except ContentError as error:
             raise ApiError("cannot_say", "input", str(error)) from error
+        finally:
+            gone.set()
 
-    return make
+    return order
 
 
 def _file(part: Part, kind: str) -> bytes:

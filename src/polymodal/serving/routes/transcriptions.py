@@ -13,7 +13,7 @@ from polymodal.content import Part, user
 from polymodal.errors import PolymodalError
 from polymodal.model.generation import Sampling
 from polymodal.serving.answers import refused, while_there
-from polymodal.serving.app import ERRORS, Server, server_of
+from polymodal.serving.app import TEXT, Server, server_of
 from polymodal.serving.body import form
 from polymodal.serving.conversation import takes_kind
 from polymodal.serving.errors import ApiError
@@ -37,15 +37,16 @@ _FORM = {
 }
 
 
-@router.post(
-    "/v1/audio/transcriptions",
-    responses=ERRORS,
-    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
-)
+def described() -> dict[str, Any]:
+    """The form, for the description of the API."""
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
+
+
+@router.post("/v1/audio/transcriptions", responses=TEXT, openapi_extra=described())
 async def transcriptions(request: Request) -> Response:
     server = server_of(request)
     fields = await form(request)
-    file, said = _checked(fields.multi_items())
+    file, said = checked(fields.multi_items())
     server.check_model(said.get("model", ""))
     if not takes_kind(server, "audio"):
         has = ", ".join(sorted(server.engine.composition.model.modalities)) or "text alone"
@@ -65,7 +66,8 @@ async def transcriptions(request: Request) -> Response:
     return PlainTextResponse(f"{text}\n") if said.get("response_format") == "text" else JSONResponse({"text": text})
 
 
-def _checked(items: list[tuple[str, Any]]) -> tuple[UploadFile, dict[str, str]]:
+def checked(items: list[tuple[str, Any]]) -> tuple[UploadFile, dict[str, str]]:
+    """The file and the fields of a form. Raises `ApiError`."""
     said: dict[str, str] = {}
     file = None
     for name, value in items:
@@ -85,6 +87,7 @@ def _checked(items: list[tuple[str, Any]]) -> tuple[UploadFile, dict[str, str]]:
         raise ApiError("not_supported", "response_format")
     if said.get("stream", "false").lower() != "false" or said.get("prompt"):
         raise ApiError("not_supported", "prompt" if said.get("prompt") else "stream")
+    _temperature(said)
     return file, said
 
 
