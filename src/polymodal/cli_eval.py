@@ -1,10 +1,11 @@
-"""The commands `polymodal eval`, `rescore` and `compare`. Decides what is said with every number: its protocol, how many
-questions it is of, its interval, and how many answers were errors, empty, unread or guessed.
+"""The commands `polymodal eval`, `rescore`, `compare` and `report`. Decides what is said with every number: its
+protocol, how many questions it is of, its interval, and how many answers were errors, empty, unread or guessed.
 """
 
 from __future__ import annotations
 
 import json as encoder
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from polymodal.evaluation.protocol import Protocol
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print numbers and counts as JSON.")]
+Judge = Annotated[str | None, typer.Option(help="URL#MODEL of the endpoint that grades; it is in the score's name.")]
+Key = Annotated[str | None, typer.Option(help="The bearer token of endpoints.")]
 Named = Annotated[str | None, typer.Option("--protocol", "-p", help="BENCHMARK@PROTOCOL; as asked by default.")]
 
 
 def evaluate(
-    model: Annotated[str | None, typer.Argument(help="`nano`, or the folder of a checkpoint.")] = None,
+    model: Annotated[str | None, typer.Argument(help="`nano`, a checkpoint's folder, or openai:URL#MODEL.")] = None,
     benchmark: Annotated[
         str | None, typer.Option("--benchmark", "-b", help="BENCHMARK@PROTOCOL, or a benchmark, for its first.")
     ] = None,
@@ -36,6 +39,8 @@ def evaluate(
     part: Annotated[str, typer.Option(help="I/N: every N-th question from the I-th on, for one worker of N.")] = "1/1",
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; the protocol's by default.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")] = None,
+    judge: Judge = None,
+    api_key: Key = None,
     listed: Annotated[bool, typer.Option("--list", help="Show every benchmark and its protocols, and stop.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -47,36 +52,49 @@ def evaluate(
     """
     if listed:
         return _list(json)
-    if model is None or benchmark is None or data is None:
-        raise EvaluationError("name a model, a --benchmark and its --data; --list shows the benchmarks")
+    if model is None or benchmark is None:
+        raise EvaluationError("name a model and a --benchmark; --list shows the benchmarks")
+    from polymodal import assets
     from polymodal.evaluation import predictions, protocol, run
+    from polymodal.evaluation.endpoint import PREFIX, Endpoint
+    from polymodal.evaluation.endpoint import ask as ask_endpoint
     from polymodal.evaluation.files import Files
     from polymodal.evaluation.protocols import PROTOCOLS
     from polymodal.model.generation import Sampling
 
     chosen = protocol.find(benchmark, PROTOCOLS)
+    asked_as = chosen.id
     if chosen.judged:
-        raise EvaluationError(
-            f"{chosen.id} is graded by a language model, which cannot be named here yet; nothing was asked"
-        )
+        chosen = _judged(chosen, judge, api_key)
+    if chosen.home and data is None:
+        data = assets.root()
+    if data is None:
+        raise EvaluationError(f"{chosen.id}: --data names the folder of its authors' files, or the one file")
     worker, workers = _part(part)
     questions = run.limited(chosen.read(Files(data, images, split)), limit)
-    composition = _load(model, threads)
-    known_as = f"{Path(model).name}-{run.identity(composition)}"
-    sampling = Sampling(max_new_tokens=max_new_tokens or chosen.tokens)
-    header = predictions.Header(chosen.id, known_as, sampling.model_dump(), split, len(questions))
-    path = out or Path(f"{chosen.id}-{Path(model).name}{'' if workers == 1 else f'-{worker}of{workers}'}.jsonl")
+    endpoint = Endpoint.named(model, api_key) if model.startswith(PREFIX) else None
+    composition = None if endpoint else _load(model, threads)
+    short = re.sub(r"[^\w.-]", "-", endpoint.name) if endpoint else Path(model).name
+    known_as = endpoint.name if composition is None else f"{short}-{run.identity(composition)}"
+    sampling = Sampling(max_new_tokens=max_new_tokens or chosen.tokens, seed=0 if chosen.home else None)
+    header = predictions.Header(asked_as, known_as, sampling.model_dump(), split, len(questions))
+    path = out or Path(f"{asked_as}-{short}{'' if workers == 1 else f'-{worker}of{workers}'}.jsonl")
     with predictions.Writer(path, header) as writer:
         _warn_torn({str(path): writer.torn} if writer.torn else {})
         own = questions[worker - 1 :: workers]
         with _bar(len(own), sum(question.id in writer.known for question in own)) as step:
-            run.ask(composition, chosen, own, writer, known_as, sampling, batch=batch, on_answers=step)
+            if endpoint is not None:
+                ask_endpoint(endpoint, chosen, own, writer, sampling, batch=batch, on_answers=step)
+            else:
+                run.ask(composition, chosen, own, writer, known_as, sampling, batch=batch, on_answers=step)
     _show(predictions.read(path), chosen, json, path)
 
 
 def rescore(
     files: Annotated[list[Path], typer.Argument(help="Files of answers; several workers' are read together.")],
     protocol: Named = None,
+    judge: Judge = None,
+    api_key: Key = None,
     json: AsJson = False,
 ) -> None:
     """Score saved answers again, without the model: under another protocol, or those of several workers together.
@@ -87,7 +105,8 @@ def rescore(
 
     saved = predictions.merge(files)
     _warn_torn(saved.torn)
-    _show(saved, _protocol(protocol, saved), json, *files)
+    chosen = _protocol(protocol, saved)
+    _show(saved, _judged(chosen, judge, api_key) if chosen.judged else chosen, json, *files)
 
 
 def compare(
@@ -112,17 +131,47 @@ def compare(
     records = [predictions.rescore(saved, chosen) for saved in (first, second)]
     found = paired(chosen, records[0], records[1])
     if json:
-        told = {"protocol": chosen.id, "number": chosen.main, **asdict(found), "sure": found.sure}
+        told = {"protocol": chosen.id, "number": chosen.main, **asdict(found), "sure": found.sure, "winner": found.winner}
         typer.echo(encoder.dumps({**told, "counts_a": counts(records[0]), "counts_b": counts(records[1])}))
         return
     shown = console()
     shown.print(f"[bold]{chosen.id}[/] {chosen.main} on {found.n} questions of both")
     for path, value, own in ((a, found.a, records[0]), (b, found.b, records[1])):
         shown.print(f"  {_number(value)}  {path}  ({_counted(counts(own))})")
-    verdict = "" if found.sure else "; 0 is inside: these answers do not tell them apart"
+    if found.winner is None:
+        verdict = "; 0 is inside: these answers do not tell them apart"
+    else:
+        verdict = f"; {'less is better: ' if found.less else ''}{b if found.winner == 'b' else a} is better"
     between = f"{_number(found.low)} to {_number(found.high)}"
     shown.print(f"  difference {_number(found.difference)}, 95 % {between}{verdict}", soft_wrap=True)
     shown.print(f"  better on {found.better}, worse on {found.worse}; {found.only_a} and {found.only_b} asked of one only")
+
+
+def report(
+    files: Annotated[list[Path], typer.Argument(help="Files of answers; several workers' are read together.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    protocol: Named = None,
+    data: Annotated[Path | None, typer.Option("--data", "-d", help="As of `eval`, for the pictures of examples.")] = None,
+    images: Annotated[Path | None, typer.Option(help="As of `eval`.")] = None,
+) -> None:
+    """One page about saved answers: tables, a plot, examples with their pictures, and always the counts.
+
+    Example: `polymodal report polymodal-bench@v1-nano.jsonl --out nano.html`
+    """
+    from polymodal import assets
+    from polymodal.corpora.building import write
+    from polymodal.evaluation import predictions
+    from polymodal.evaluation.files import Files
+    from polymodal.evaluation.page import page
+
+    saved = predictions.merge(files)
+    _warn_torn(saved.torn)
+    chosen = _protocol(protocol, saved)
+    data = assets.root() if chosen.home and data is None else data
+    asked = chosen.read(Files(data, images, saved.header.split)) if data is not None else ()
+    media = {q.id: q.media[len(q.media) - q.extra.get("own", len(q.media)) :] for q in asked if q.id in saved.predictions}
+    write(out, page(saved, chosen, files[0].parent, media).encode("utf-8", "replace"))
+    typer.echo(str(out))
 
 
 def _list(json: bool) -> None:
@@ -176,6 +225,15 @@ def _protocol(name: str | None, saved: Saved) -> Protocol:
     from polymodal.evaluation.protocols import PROTOCOLS
 
     return find(name or saved.header.protocol, PROTOCOLS)
+
+
+def _judged(protocol: Protocol, judge: str | None, key: str | None) -> Protocol:
+    """A protocol with the judge that is named. Raises `EvaluationError` where none is: nothing is asked in vain."""
+    from polymodal.evaluation.endpoint import Endpoint
+
+    if judge is None:
+        raise EvaluationError(f"{protocol.id} is graded by a language model: name one with --judge URL#MODEL")
+    return protocol.with_judge(Endpoint.named(judge, key))
 
 
 def _counted(told: dict[str, int]) -> str:

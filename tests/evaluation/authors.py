@@ -382,8 +382,49 @@ def common_voice(folder: Path) -> Files:
     return Files(folder)
 
 
+def wav(seconds: float) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, *sound(seconds), format="WAV")
+    return buffer.getvalue()
+
+
+def polymodal_bench(folder: Path) -> Files:
+    """A folder of the cache with three small corpora: charts, sentences and requests."""
+    from polymodal.corpora import CORPORA
+    from polymodal.corpora.building import Job, Recipe, run
+    from polymodal.corpora.items import QA, Item
+
+    def item(corpus: str, name: str, modality: str, suffix: str, **more: Any) -> Item:
+        about = {"caption": name, "concept": name, "source": corpus, "vendor": "test", "licence": "CC0-1.0"}
+        splits = {"split": "test", "concept_split": "test"}
+        return Item(id=name, modality=modality, file=f"{name}.{suffix}", **{**about, **splits, **more})
+
+    def chart(i: int) -> Job:
+        options = ["It is red.", "It is blue.", "It is green."]
+        asked = QA(ask="What color is the line?", answer=options[i % 3], type="trend", options=options)
+        return Job([item("charts", f"chart-{i}", "image", "png", questions=[asked])], lambda: [png(i)])
+
+    def wish(i: int) -> Job:
+        asked = QA(ask=f"What is a thing {i}?", answer=f"Thing {i} is", type="words")
+        words = item("requests", f"words-{i}", "text", "txt", group="words", questions=[asked])
+        aloud = item("requests", f"aloud-{i}", "text", "txt", group="aloud", text=f"The cat number {i} sleeps.")
+        return Job([words, aloud], lambda: [f"w{i}".encode(), f"a{i}".encode()])
+
+    def sentence(i: int) -> Job:
+        spoken = item("sentences", f"say-{i}", "audio", "wav", text=f"a cat {i}", tags=["known-words"])
+        return Job([spoken], lambda: [wav(0.2 + i / 50)])
+
+    for name, job, size in (("charts", chart, 9), ("requests", wish, 6), ("sentences", sentence, 6)):
+        jobs = [job(i) for i in range(size)]
+        run(Recipe(name, CORPORA[name].version if name in CORPORA else 1), lambda jobs=jobs: jobs, folder)
+    return Files(folder, split="built")
+
+
 MADE: dict[str, Callable[[Path], Files]] = {
     "vqav2": vqav2,
+    "polymodal-bench": polymodal_bench,
     "okvqa": okvqa,
     "textvqa": textvqa,
     "vizwiz": vizwiz,

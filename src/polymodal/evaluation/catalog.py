@@ -16,7 +16,7 @@ from polymodal.evaluation.protocols import PROTOCOLS
 STATES = {
     "ready": "fields of its files and its rules are those in the code of its authors, or of the codebase that is named",
     "ready, files as remembered": "the same, but the names of its files and fields were written down from memory",
-    "needs a judge": "a language model grades it, which `Protocol.with_judge` takes in Python; the command line refuses it",
+    "needs a judge": "a language model grades it: `--judge URL#MODEL`, or `Protocol.with_judge` in Python",
     "not yet": "nothing here reads it",
 }
 

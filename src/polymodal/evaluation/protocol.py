@@ -36,29 +36,34 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked. `options`: where there are any, the model does not write but ranks these by likelihood."""
+    """What a model is asked. `options`: where there are any, the model does not write but ranks these by likelihood.
+    `makes`: it may make media, which are kept beside the answers and looked at."""
 
     messages: tuple[Message, ...]
     options: tuple[str, ...] = ()
+    makes: bool = False
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said: `text`, or the log-likelihood of each option of the prompt. `error`: why it could not be asked."""
+    """What a model said: `text`, or the log-likelihood of each option of the prompt. `error`: why it could not be asked.
+    `made`: of each thing it made, its `type`, `caption`, `output`, `file` beside the answers, and what `witness` noted."""
 
     text: str = ""
     likelihoods: tuple[float, ...] = ()
     error: str | None = None
+    made: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def empty(self) -> bool:
-        return self.error is None and not self.likelihoods and not self.text.strip()
+        return self.error is None and not self.likelihoods and not self.made and not self.text.strip()
 
 
 @dataclass(frozen=True)
 class Record:
     """A scored item. `score`: in [0, 1]. `read`: what the answer was read as; None if nothing. `group`: that of the
-    question; records of one are resampled together. `extra`: what totals need."""
+    question; records of one are resampled together, and so are those of one `shown` (the hashes of what was shown) that
+    have no group. `extra`: what totals need."""
 
     id: str
     score: float
@@ -69,6 +74,7 @@ class Record:
     unparsed: bool = False  # the protocol's rules found no answer in it
     guessed: bool = False  # the protocol drew an answer at random, or would always have found one
     extra: Mapping[str, Any] = field(default_factory=dict)
+    shown: str = ""
 
 
 class Judge(Interface):
@@ -82,7 +88,8 @@ class Judge(Interface):
 @dataclass(frozen=True)
 class Protocol:
     """`read`, `prompt`, `score`, `total`: see the module. `main`: the number of the totals that is quoted. `tokens`: of the
-    longest answer. `splits`: of `Files.split`, the default first. `grade`: of a protocol that needs a judge, how it scores
+    longest answer. `splits`: of `Files.split`, the default first. `home`: its data are the corpora built here. `less`: of
+    the main number less is better. `grade`: of a protocol that needs a judge, how it scores
     with one; `score` is then not there."""
 
     benchmark: str
@@ -96,6 +103,8 @@ class Protocol:
     tokens: int = 16
     splits: tuple[str, ...] = ()
     grade: Callable[[Question, Answer, Judge], Record] | None = None
+    home: bool = False
+    less: bool = False
 
     @property
     def id(self) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,6 +19,7 @@ from polymodal.errors import EvaluationError, PolymodalError
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
 from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
+from polymodal.evaluation.witness import kept
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import Example, MediaItem
@@ -107,6 +109,12 @@ def ask(
             prompts[key] = prompt
             todo.setdefault(key, []).append((question, shown))
         _put(writer, done, on_answers)
+        wanted = {key: asked[0][0].extra.get("wanted", {}) for key, asked in todo.items()}
+        making = {key: wanted[key] for key in prompts if prompts[key].makes}
+        for answers in _made(composition, {key: prompts[key] for key in making}, sampling, making, writer.media):
+            known.update((key, answer) for key, answer in answers.items() if answer.error is None)
+            _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
+        prompts = {key: prompt for key, prompt in prompts.items() if key not in making}
         for answers in _answered(composition, prompts, sampling, batch, prepared):
             known.update((key, answer) for key, answer in answers.items() if answer.error is None)
             _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
@@ -117,6 +125,24 @@ def _put(writer: Writer, predictions: Sequence[Prediction], on_answers: Callable
         writer.append([replace(p, question=replace(p.question, media=())) for p in predictions])
         if on_answers is not None:
             on_answers(len(predictions))
+
+
+def _made(
+    composition: Composition,
+    prompts: dict[str, Prompt],
+    sampling: Sampling,
+    wanted: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> Iterator[dict[str, Answer]]:
+    """Answers in which things are made, one at a time: the files lie in `folder`, what was noted of them in the answer."""
+    for key, prompt in prompts.items():
+        try:
+            parts = composition.generate([prompt.messages], sampling)[0]
+            made = tuple(kept(part, wanted[key], folder) for part in parts if part.type != "text")
+        except PolymodalError as error:
+            yield {key: Answer(error=str(error))}
+            continue
+        yield {key: Answer("".join(part.text or "" for part in parts).strip(), made=made)}
 
 
 def _answered(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from polymodal.evaluation.protocol import Protocol
 from polymodal.evaluation.protocols import (
     amber,
+    bench,
     boxes,
     captioning,
     choices,
@@ -20,5 +21,5 @@ from polymodal.evaluation.protocols import (
     yes_no,
 )
 
-_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu, graded, memes, captioning, boxes, speech)
+_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu, graded, memes, captioning, boxes, speech, bench)
 PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for family in _FAMILIES for protocol in family.PROTOCOLS}

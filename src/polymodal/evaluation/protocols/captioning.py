@@ -163,5 +163,6 @@ PROTOCOLS = [
         chair,
         "chair-i",
         128,
+        less=True,
     ),
 ]

@@ -1,0 +1,119 @@
+"""Questions of the benchmark: how a draw becomes what a model is asked. Decides the settings that every task has (answers
+chosen by likelihood, written, or written behind a chain of thought; 0, 1 or 4 examples before the question), and the two
+controls that stand beside each question, for any model:
+
+* blind: the same question without what it is about;
+* shuffled: with what the next question of the task is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from polymodal import assets
+from polymodal.content import Message, Part, assistant, user
+from polymodal.evaluation.bench.drawing import Drawn, balanced
+from polymodal.evaluation.bench.tasks import Task, chosen
+from polymodal.evaluation.files import Files
+from polymodal.evaluation.protocol import Prompt, Question
+from polymodal.training.sources.corpus import media_of
+
+SHOTS = (0, 1, 4)
+THINK = "Think step by step. Then write 'Answer:' and the answer alone."
+Media = tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """`how`: `likelihood`, `written` or `thought`. `shots`: examples before the question."""
+
+    how: str = "likelihood"
+    shots: int = 0
+
+    @property
+    def name(self) -> str:
+        return "-".join([*([] if self.how == "likelihood" else [self.how]), *([f"{self.shots}shot"] if self.shots else [])])
+
+
+SETTINGS = [Setting(how, shots) for how in ("likelihood", "written", "thought") for shots in SHOTS]
+
+
+def read(files: Files, shots: int) -> Iterator[Question]:
+    """Each question of the tasks of `files.split`, with its controls behind it. `files.data`: the folder of the cache, or
+    the file system's usual one. Raises `EvaluationError` for what is not built."""
+    root = None if files.data == assets.root() else files.data
+    for task in chosen(files.split, root):
+        asked, spare = balanced(task.name, task.pool(root), task.size, max(SHOTS))
+        shown = [_media(one) for one in asked]
+        before = [(one, _media(one)) for one in spare[:shots]]
+        keys = [one.key or one.answer for one in asked]
+        majority = max(map(keys.count, keys)) / len(keys) if keys and task.form == "choice" else 0.0
+        for i, (one, media) in enumerate(zip(asked, shown, strict=True)):
+            question = _question(task, one, media, before, majority)
+            yield question
+            if not media:
+                continue
+            yield _control(question, "blind", (), before)
+            yield _control(question, "shuffled", shown[(i + 1) % len(shown)], before)
+
+
+def _media(one: Drawn) -> Media:
+    return tuple(media_of(item) for item in one.items)
+
+
+def _question(task: Task, one: Drawn, media: Media, before: Sequence[tuple[Drawn, Media]], majority: float) -> Question:
+    extra: dict[str, Any] = {
+        "task": task.name,
+        "modality": task.modality,
+        "skill": task.skill,
+        "form": task.form,
+        "part": one.part,
+        "chance": 1 / len(one.options) if one.options else _chance(one),
+        "majority": majority,
+        "ceiling": task.ceiling[0],
+        "own": len(media),
+    }
+    if one.options:
+        extra["options"] = list(one.options)
+    if one.wanted:
+        extra["wanted"] = dict(one.wanted)
+    if before:
+        extra["shots"] = [{"ask": shot.ask, "answer": shot.answer, "own": len(seen)} for shot, seen in before]
+    name = f"{task.name}/{one.id}"
+    every = (*(part for _, seen in before for part in seen), *media)
+    return Question(name, one.ask, every, one.answer, extra, name)
+
+
+def _control(question: Question, control: str, media: Media, before: Sequence[tuple[Drawn, Media]]) -> Question:
+    extra = {**question.extra, "control": control, "own": len(media)}
+    every = (*(part for _, seen in before for part in seen), *media)
+    return replace(question, id=f"{question.id}#{control}", media=every, extra=extra)
+
+
+def _chance(one: Drawn) -> float:
+    return 1 / len(one.wanted["among"]) if "among" in one.wanted else 0.0
+
+
+def prompt(question: Question, how: str) -> Prompt:
+    """The examples as turns of a conversation, then the question. What is to be made is not reasoned about."""
+    extra, at = question.extra, 0
+    turns: list[Message] = []
+    for shot in extra.get("shots", ()):
+        seen, at = question.media[at : at + shot["own"]], at + shot["own"]
+        if extra["form"] == "made":  # nothing made is at hand to be shown: an example is the words of the wish
+            continue
+        said = f"Answer: {shot['answer']}" if how == "thought" else shot["answer"]
+        turns += [user(*seen, shot["ask"]), assistant(said)]
+    options = tuple(extra.get("options", ()))
+    ask = question.text
+    if extra["form"] == "made":
+        return Prompt((user(ask),), makes=True)
+    if how == "likelihood" and options:
+        return Prompt((*turns, user(*question.media[at:], ask)), options)
+    if options:
+        ask += " Answer with one of these: " + " ".join(options)
+    if how == "thought":
+        ask += f" {THINK}"
+    return Prompt((*turns, user(*question.media[at:], ask)))

@@ -1,0 +1,85 @@
+"""What a model is asked, in each setting."""
+
+from __future__ import annotations
+
+import pytest
+
+from polymodal.errors import EvaluationError
+from polymodal.evaluation.bench import questions
+from polymodal.evaluation.bench.tasks import BY_NAME, TASKS, chosen
+from polymodal.evaluation.files import Files
+from polymodal.evaluation.protocols import PROTOCOLS
+from tests.evaluation.authors import polymodal_bench
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return polymodal_bench(tmp_path_factory.mktemp("cache"))
+
+
+def asked(files, protocol: str, task: str):
+    found = PROTOCOLS[f"polymodal-bench@{protocol}"]
+    return [(q, found.prompt(q)) for q in found.read(files) if q.extra["task"] == task]
+
+
+def test_each_question_has_its_controls_behind_it_in_one_group(files):
+    found = [question for question, _ in asked(files, "v1", "charts")]
+    for own, blind, shuffled in zip(found[::3], found[1::3], found[2::3], strict=True):
+        assert own.group == blind.group == shuffled.group == own.id
+        assert (len(own.media), len(blind.media), len(shuffled.media)) == (1, 0, 1)
+        assert shuffled.media[0].media != own.media[0].media
+        assert own.text == blind.text == shuffled.text
+    assert all("control" not in question.extra for question, _ in asked(files, "v1", "replies"))
+
+
+def test_examples_are_turns_before_the_question_and_none_of_them_is_asked(files):
+    every = [question.media[0].media for question, _ in asked(files, "v1", "speech") if question.extra["own"]]
+    for question, prompt in asked(files, "v1-1shot", "replies"):
+        assert [message.role for message in prompt.messages] == ["user", "assistant", "user"]
+        assert prompt.messages[1].text != ""
+        assert prompt.messages[-1].text == question.text
+    assert every
+
+
+def test_settings_differ_in_what_is_asked_and_never_in_the_questions(files):
+    names = [
+        [q.id for q, _ in asked(files, setting.name and f"v1-{setting.name}" or "v1", "charts")]
+        for setting in questions.SETTINGS
+    ]
+    assert all(name == names[0] for name in names)
+    (_, ranked), (_, written), (_, thought) = (
+        asked(files, name, "charts")[0] for name in ("v1", "v1-written", "v1-thought")
+    )
+    assert len(ranked.options) == 3
+    assert not written.options
+    assert "Answer with one of these: It is red." in written.messages[-1].text
+    assert "step by step" in thought.messages[-1].text
+
+
+def test_what_is_to_be_made_may_be_made(files):
+    assert all(prompt.makes for _, prompt in asked(files, "v1-thought-4shot", "speaks"))
+    assert not any(prompt.makes for _, prompt in asked(files, "v1", "charts"))
+
+
+def test_what_is_not_built_is_named_with_the_command_that_builds_it(files):
+    with pytest.raises(EvaluationError, match="furniture need corpora.*polymodal corpus build .*furniture.*--split built"):
+        chosen(None, files.data)
+    assert {task.name for task in chosen("built", files.data)} == {"charts", "speech", "speaks", "only-words", "replies"}
+    assert [task.name for task in chosen("charts+text", files.data)] == ["charts", "replies"]
+    with pytest.raises(EvaluationError, match="did you mean 'charts'"):
+        chosen("chart", files.data)
+
+
+def test_every_modality_skill_and_corpus_of_the_tasks_is_there():
+    from polymodal.corpora import EVERY
+    from polymodal.evaluation.bench.tasks import SKILLS
+
+    assert len(BY_NAME) == len(TASKS)
+    assert {name for task in TASKS for name in task.needs} <= EVERY.keys()
+    wanted = {"image", "video", "speech", "sound", "3d", "imu", "depth", "thermal", "mixed", "making", "text"}
+    assert {task.modality for task in TASKS} == wanted
+    assert {task.skill for task in TASKS} == set(SKILLS)
+
+
+def test_files_without_a_folder_are_those_of_the_cache(files):
+    assert Files(files.data, split="charts").data == files.data
