@@ -38,6 +38,7 @@ setup: $(VENV)/.dev
 
 weights-nano: $(VENV)/.core
 	@$(BIN)/polymodal assets fetch nano
+	-@$(BIN)/polymodal assets fetch espeak-ng  # a Debian package: elsewhere nano does all but speak
 
 weights: $(VENV)/.dev
 	@$(BIN)/polymodal assets fetch nano nano-corpus piper-joe-decoder openclipart kgeography watch-motion basic-motions sound-font  # what the tests read
@@ -54,6 +55,10 @@ train-nano: corpus  ## train polymodal-nano from nothing
 	$(BIN)/polymodal train recipes/nano/v2-pt-video.yaml
 	$(BIN)/polymodal train recipes/nano/v2-pt-maps.yaml
 	$(BIN)/polymodal train recipes/nano/v2-sft.yaml
+	$(BIN)/polymodal train recipes/nano/v3-pt-image.yaml
+	$(BIN)/polymodal train recipes/nano/v3-pt-sound.yaml
+	$(BIN)/polymodal train recipes/nano/v3-pt-clip.yaml
+	$(BIN)/polymodal train recipes/nano/v3-sft.yaml
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -69,4 +74,4 @@ $(VENV)/.dev: $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist made .pytest_cache .mypy_cache .ruff_cache

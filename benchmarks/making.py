@@ -1,14 +1,12 @@
-"""What a model makes that draws and speaks: the right thing when it is asked, nothing when it is not, and how good it is.
+"""What nano makes: the right thing when it is asked, nothing when it is not, and how good it is.
 
-    .venv/bin/python benchmarks/making.py --model runs/nano-v3/model [--only requests|pictures|speech|seconds]
-
-That model is made by recipes/nano/v3-*.yaml; the nano that comes with the package makes nothing yet.
+    .venv/bin/python benchmarks/making.py [--only requests|pictures|speech|seconds]
 
 *requests*: benchmarks/requests.jsonl, 320 requests and questions in wordings that no training has, written by somebody
 who had not seen those of the training: 80 wish for a picture, 80 want to hear something said, 160 want words. With `--list`
 another: requests-more.jsonl has 40 wishes for notes, 40 for a clip and 40 that are neither; by their twins, *-dev.jsonl, it
 was decided what to train on. Greedy.
-*pictures*: it is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
+*pictures*: nano is asked to draw emoji in four styles. A classifier that learned from the real artwork (see emoji_judge)
 says what is drawn, and in which style. Beside it: combinations of concept and design that were held out, the generator
 without nano, requests and pictures *shuffled*, the mean picture, and the real ones, of which those that were held out the
 judge has never seen.
@@ -73,7 +71,7 @@ def main() -> None:
 
 def read(arguments: Any) -> list[dict[str, Any]]:
     asked = [json.loads(line) for line in arguments.list.read_text("utf-8").splitlines()]
-    kinds = [[row for row in asked if row["makes"] == kind][: arguments.limit] for kind in ("image", "audio", None)]
+    kinds = [[row for row in asked if row["makes"] == kind][: arguments.limit] for kind in (*MADE_BY, None)]
     return [row for rows in kinds for row in rows]
 
 

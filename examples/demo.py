@@ -1,4 +1,5 @@
-"""What `make demo` shows: polymodal-nano answers about a photograph and a recording that it was not trained on."""
+"""What `make demo` shows: polymodal-nano answers about a photograph and a recording that it was not trained on, draws and
+speaks."""
 
 from __future__ import annotations
 
@@ -10,12 +11,18 @@ from pathlib import Path  # noqa: E402
 
 from rich.console import Console  # noqa: E402
 
+from polymodal import cli_media  # noqa: E402
+from polymodal.model.generation import Sampling  # noqa: E402
+
 HERE = Path(__file__).resolve().parent
 ASKED = [
     ("What kind of thing is this?", "images", "cat.jpg"),
     ("Repeat what you hear.", "audio", "sentence.flac"),
     ("What is the capital of France?", "", ""),
+    ("Draw a red heart in noto style.", "", ""),
+    ("Say: I can draw and speak.", "", ""),
 ]
+MADE = HERE.parent / "made"
 
 
 def main() -> None:
@@ -38,8 +45,11 @@ def main() -> None:
                 first = False
             console.print(text, end="", markup=False, style="green")
 
-        model.ask(question, **media, on_text=write)
-        console.print()
+        answer = cli_media.kept(model.ask(question, **media, on_text=write, sampling=Sampling(seed=1)), MADE)
+        console.print(end="" if answer.media else "\n")
+        cli_media.told(answer, console)
+        for part in answer.media:
+            cli_media.shown(part, console)
     console.print("\nYour turn: [bold].venv/bin/polymodal ask 'What kind of thing is this?' --image FILE[/]")
 
 

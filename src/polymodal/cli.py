@@ -106,6 +106,32 @@ def chat(
 
 
 @app.command()
+def serve(
+    model: Annotated[str, typer.Argument(help="`nano`, or the folder of a checkpoint.")] = "nano",
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; any but this machine's own needs keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 8000,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with one API key a line.")] = None,
+    allow_host: Annotated[list[str] | None, typer.Option(help="A name that clients call this server by.")] = None,
+    media_host: Annotated[
+        list[str] | None, typer.Option(help="A host whose media may be fetched; none by default.")
+    ] = None,
+    limit: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER changes one of the limits.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Serve a model behind OpenAI's HTTP API, to this machine alone unless told otherwise.
+
+    Example: `polymodal serve --port 8000`
+
+    To others, with keys: `polymodal serve --host 0.0.0.0 --api-key-file keys.txt --allow-host models.example.org`
+    """
+    from polymodal.cli_serve import run
+
+    run(model, host, port, api_key_file, allow_host or (), media_host or (), threads, limit or ())
+
+
+@app.command()
 def compose(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe with the key `model`.")],
     overrides: Overrides = None,

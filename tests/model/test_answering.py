@@ -14,6 +14,8 @@ from polymodal.errors import AssetError, ContentError
 from polymodal.model.answering import respond
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
+from polymodal.parts import peft
+from polymodal.parts.generators import diffusion
 
 SHORT = Sampling(max_new_tokens=5, seed=7, most_media=1)
 ASKED = "draw a cat"
@@ -141,3 +143,20 @@ def test_a_picture_that_two_outputs_could_have_made_is_read_by_each_in_its_own_c
             design = composition.model.designs[span.output]
             assert torch.equal(span.content, design.encode(design.prepare(part.media)[None])[0])
     assert not torch.equal(spans[0].content, spans[1].content)
+
+
+def test_a_model_with_adapters_is_loaded_without_a_generator_that_is_not_here(tiny_recipe, tmp_path, monkeypatch):
+    recipe = with_output(tiny_recipe, "signals")
+    recipe["model"]["peft"] = {"backbone.lm.*.self_attn.q_proj": {"kind": "lora", "r": 2}}
+    made = Composition.from_recipe(recipe)
+    made.save(tmp_path / "model")
+
+    def absent(*args, **options):
+        raise AssetError("its weights are not here; fetch them")
+
+    monkeypatch.setattr(diffusion, "components", absent)
+    again = Composition.load(tmp_path / "model")
+    assert again.model.designs["image"].generator is None
+    before, after = (peft.weights(composition.model) for composition in (made, again))
+    assert before
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())

@@ -85,13 +85,28 @@ def test_it_learns_to_open_where_it_should_and_nowhere_else_and_says_so(composit
     assert [any(part.type == "image" for part in parts) for parts in together] == [True, False, False]
 
 
+def test_every_answer_of_a_conversation_counts_and_is_read_as_it_is_when_it_is_given(composition, monkeypatch):
+    """Behind the answer and the medium before it: neither is what is answered."""
+    model, processor, kept = composition.model, composition.processor, {}
+    shown = user(Part("image", media=picture(1, (16, 16))), "What is this?")
+    talk = [*drawing(), shown, assistant("a form"), user("And now?"), assistant("a form again")]
+    batch = collate([processor.encode(talk)], processor.pad_id)
+    out = objective("open")(Step(model, batch, reduced=kept))
+    assert out.counts.tolist() == [3]
+    found, decided = [], type(model.opening).decided
+    monkeypatch.setattr(type(model.opening), "decided", lambda *given: found.append(given[1]) or decided(*given))
+    for end, read in zip((1, 3, 5), kept.values(), strict=True):
+        composition.generate([talk[:end]])
+        torch.testing.assert_close(found.pop()[0], read, rtol=1e-4, atol=1e-5)
+
+
 def test_what_it_cannot_learn_by_is_refused(composition, tiny_recipe, batch):
     packed = collate([composition.processor.encode(drawing())] * 2, composition.processor.pad_id, packing=200)
     with pytest.raises(RecipeError, match="not packed"):
         objective("open")(Step(composition.model, packed))
     with pytest.raises(RecipeError, match="needs 'opening'"):
         objective("open")(Step(Composition.from_recipe(with_output(tiny_recipe, "signals")).model, batch))
-    batch.supervised[0, 0] = True
+    batch.turns[0] = (0, 0, 0)
     with pytest.raises(DataError, match="behind a prompt"):
         objective("open")(Step(composition.model, batch))
     select(composition.model, {"outputs.*.tokens.*": 1e-2})

@@ -164,7 +164,8 @@ def _why(model: MultimodalLM, name: str) -> str:
 
 def _adapters(model: MultimodalLM, recipe: ModelRecipe) -> dict[str, dict[str, Any]]:
     """{part.peft: the weights of its adapters}, of the parts that have some; none where the recipe says of none."""
-    found = {f"{name}.peft": peft.weights(part) for name, part, _ in _parts(model, recipe)} if recipe.peft else {}
+    here = [(name, part) for name, part, _ in _parts(model, recipe) if part is not None]  # all but a missing generator
+    found = {f"{name}.peft": peft.weights(part) for name, part in here} if recipe.peft else {}
     return {name: tensors for name, tensors in found.items() if tensors}
 
 

@@ -106,7 +106,7 @@ def generate(
         # neutral: our own processors say it all, and what is None here would be filled in (top_k with 50)
         temperature=1.0,
         top_p=1.0,
-        top_k=0,
+        top_k=0 if sampling.temperature > 0 else None,  # of a greedy one it is warned of
         repetition_penalty=1.0,
         num_beams=sampling.beams,
         eos_token_id=list(stop_ids),

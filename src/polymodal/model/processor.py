@@ -98,7 +98,8 @@ class Processor:
         pieces = self._with_markers(self.chat.pieces(messages, generate))
         asked = iter(_asked(messages))
         made: list[Made] = []
-        turn = 0  # where what is to be answered begins
+        turns: list[tuple[int, int]] = []
+        turn, answering = 0, False  # where what is answered next begins; whether an answer is being rendered
         if self.seq2seq:
             if any(message.role == "document" for message in messages):
                 raise ContentError("a seq2seq backbone reads one text and writes another; it cannot learn a document")
@@ -107,6 +108,9 @@ class Processor:
                 target, learned, made = self._answer(answer, prepared)
         for run in _runs(pieces):
             part = run[0].part
+            if run[0].supervised and not answering:
+                turns.append((turn, len(ids)))
+            answering = run[0].supervised
             if part is not None and run[0].made:
                 learn = run[0].supervised and not generate
                 rendered = self.spans.render(part, learn, len(ids), prepared, run[0].source)
@@ -128,6 +132,7 @@ class Processor:
             turn = len(ids) if run[0].supervised or (part is not None and part.type != "text") else turn
         ids += self._closing
         supervised += [False] * len(self._closing)
+        turns += [(turn, len(ids))] if generate else []
         example = Example(
             ids=torch.tensor(ids, dtype=torch.long),
             supervised=torch.tensor(supervised, dtype=torch.bool),
@@ -138,7 +143,7 @@ class Processor:
             name=name,
             made=made,
             learned=None if target is None else torch.tensor(learned, dtype=torch.bool),
-            turn=turn,
+            turns=turns,
         )
         if limit is not None:
             example = self.truncate(example, limit, generate=generate)

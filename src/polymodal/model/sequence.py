@@ -77,8 +77,8 @@ class Made:
 class Example:
     """One conversation, rendered. `ids` and `supervised` are [T]; `target` [U] is the decoder's side of a seq2seq
     backbone (then nothing in `ids` is supervised, and `made` counts in `target`), `learned` [U] what is learned of it.
-    `name` identifies it in errors. `turn`: where what is to be answered begins, behind the last answer and the last medium.
-    """
+    `name` identifies it in errors. `turns`: of each answer, given or about to be, where what it answers begins, behind the
+    answer and the medium before it, and where it does itself."""
 
     ids: Tensor
     supervised: Tensor
@@ -89,7 +89,12 @@ class Example:
     name: str = "sample"
     made: list[Made] = field(default_factory=list)
     learned: Tensor | None = None
-    turn: int = 0
+    turns: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def turn(self) -> int:
+        """Where what is to be answered last begins."""
+        return self.turns[-1][0] if self.turns else 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -117,7 +122,8 @@ class Batch:
     """E examples in B rows. `ids`, `supervised`, `index_map`: [B, T]. `segments` [B, T]: the example at each position, -1
     at padding. `names`: of the examples. `media`: the items of all examples in order, `owner` the example each belongs to,
     `questions` the text that stands with each, where its projector reads it. `positions` [B, T], within the segment, of
-    packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones. `made`: the spans of all examples."""
+    packed rows only. `target`, `target_mask`: [B, U] for seq2seq backbones. `made`: the spans of all examples; `turns`: of
+    each answer of theirs the row, where what it answers begins, and where it does."""
 
     ids: Tensor
     segments: Tensor
@@ -131,6 +137,7 @@ class Batch:
     target_mask: Tensor | None = None
     questions: list[str | None] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
+    turns: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
     def mask(self) -> Tensor:
@@ -177,6 +184,8 @@ def collate(examples: Sequence[Example], pad_id: int, side: str = "right", packi
     ]
     names = [e.name for e in examples]
     batch = Batch(ids, segments, supervised, index_map, media, owner, names, questions=questions, made=made)
+    for e, (b, at) in place.items():
+        batch.turns += [(b, at + start, at + begin) for start, begin in examples[e].turns]
     if packing is not None:
         batch.positions = positions
     if seq2seq:

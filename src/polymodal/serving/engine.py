@@ -13,9 +13,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 
@@ -31,6 +31,7 @@ from polymodal.serving.tickets import Ticket
 from polymodal.serving.turns import Turns
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 ENDING = "the server is shutting down: ask another one, or later"
 
 
@@ -44,6 +45,7 @@ class Engine:
         self._changed = threading.Condition()
         self._nudged = self._closing = self._dropping = False
         self._waiting: deque[Request] = deque()
+        self._calls: deque[tuple[Callable[[Composition], Any], Future[Any]]] = deque()
         self._counts = {"requests": 0, "refused": 0}
         threads = torch.get_num_threads()
         begin: dict[str, Any] = {"initializer": torch.set_num_threads, "initargs": (threads,)}
@@ -87,6 +89,20 @@ class Engine:
         request.read.add_done_callback(lambda _: self._wake())
         self._wake()
         return ticket
+
+    def call(self, function: Callable[[Composition], T]) -> Future[T]:
+        """Run a function of the model on its thread, between two steps of the others (embeddings, a medium on order). A
+        future that is cancelled before its turn is not run. Raises `Busy` and `Closed`."""
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closing:
+                raise Closed(ENDING)
+            if len(self._calls) + len(self._waiting) >= self.limits.queue:
+                self._counts["refused"] += 1
+                raise Busy("too many are waiting already: ask again later", self._retry_after())
+            self._calls.append((function, future))
+        self._wake()
+        return future
 
     def close(self, finish: bool = True, timeout: float | None = None) -> bool:
         """Take no more requests, and answer those that there are; or, unless `finish`, end them with `Closed`. Waits until
@@ -155,7 +171,7 @@ class Engine:
                     log.exception("a turn failed by a defect")
                     self._end_active(error)
                 with self._changed:
-                    if self._closing and not self._waiting and not self.turns.active:
+                    if self._closing and not (self._waiting or self._calls or self.turns.active):
                         break
                     if not busy:
                         self._changed.wait_for(lambda: self._nudged, timeout=0.2)  # seconds; deadlines are looked at then
@@ -184,7 +200,22 @@ class Engine:
             with self._changed:
                 request = self._waiting.popleft()
             self.turns.take(request)
-        return self.turns.turn()
+        called = self._call_one()
+        return self.turns.turn() or called
+
+    def _call_one(self) -> bool:
+        """Run the function that has waited longest. Whether there was one."""
+        if not self._calls:
+            return False
+        function, future = self._calls.popleft()
+        if self._dropping:
+            future.cancel()
+        elif future.set_running_or_notify_cancel():
+            try:
+                future.set_result(function(self.composition))
+            except Exception as error:
+                future.set_exception(error)
+        return True
 
     def _end_all(self, error: Exception) -> None:
         """Every request fails of this."""

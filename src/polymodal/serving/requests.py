@@ -14,6 +14,7 @@ from polymodal.errors import ContentError
 from polymodal.model.sampling import Sampling
 from polymodal.serving.items import Shelf
 from polymodal.serving.tickets import Answered, Done, Reason, Ticket, Usage
+from polymodal.serving.types import TooLong
 
 COLDEST, HOTTEST = 1e-4, 100.0  # temperatures beyond which scores are no numbers any more
 LARGEST_SEED = 2**62  # answers and spans count on from it, within 64 bits
@@ -128,6 +129,6 @@ def fitting(prompt: int, sampling: Sampling, limits: Limits, lm: Any) -> Samplin
     context = getattr(lm.config.get_text_config(decoder=True), "max_position_embeddings", None)
     most = min(limits.prompt, limits.positions, context or limits.prompt)
     if prompt >= most:
-        raise ContentError(f"messages: the prompt takes {prompt} positions, and this server takes {most - 1}: shorten it")
+        raise TooLong(f"messages: the prompt takes {prompt} positions, and this server takes {most - 1}: shorten it")
     room = (context or prompt + sampling.max_new_tokens) - prompt
     return sampling.model_copy(update={"max_new_tokens": min(sampling.max_new_tokens, room)})

@@ -36,6 +36,7 @@ def test_every_example_of_the_page_is_read_as_it_says(tmp_path, tiny, monkeypatc
         "spoken",
         "joined",
         "mixed",
+        "followed",
     }
     said = {}
     for name, part in recipe.items():

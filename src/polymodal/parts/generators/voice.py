@@ -31,7 +31,7 @@ _graph = lru_cache(maxsize=2)(lambda model: session(model, seed=0))  # beside th
 
 class Voice(Generator):
     """`path`: a folder or asset with one Piper voice (NAME.onnx, NAME.onnx.json). `speller`: one with eSpeak NG (bin/ and
-    lib/). `pace`: how many times as long as usual everything takes. Needs onnxruntime."""
+    lib/). `pace`: how many times as long as usual everything takes."""
 
     modality, takes, positions, width = "audio", "text", 0, 0
 

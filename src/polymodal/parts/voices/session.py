@@ -18,7 +18,7 @@ def session(model: Path, seed: int, also: str | None = None) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise DataError(f"{model.name} needs onnxruntime; install it with: pip install 'polymodal[corpora]'") from error
+        raise DataError(f"{model.name} needs onnxruntime; install it with: pip install onnxruntime") from error
     onnxruntime.set_seed(seed)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # short sentences: more threads only wait for each other

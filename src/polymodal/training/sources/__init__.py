@@ -10,6 +10,7 @@ from polymodal.training.sources.captions import CaptionsSource
 from polymodal.training.sources.class_features import ClassFeaturesSource
 from polymodal.training.sources.corpus import CorpusSource
 from polymodal.training.sources.dialogues import LlavaSource, ShareGPTSource
+from polymodal.training.sources.followed import FollowedSource
 from polymodal.training.sources.huggingface import DatasetsSource
 from polymodal.training.sources.interleaved import InterleavedSource
 from polymodal.training.sources.joined import JoinedSource
@@ -30,6 +31,7 @@ SOURCES = {
     "spoken": SpokenSource,
     "joined": JoinedSource,
     "mixed": MixedSource,
+    "followed": FollowedSource,
     "class-features": ClassFeaturesSource,
 }
 
