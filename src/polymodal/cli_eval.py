@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json as encoder
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,8 +57,6 @@ def evaluate(
         raise EvaluationError("name a model and a --benchmark; --list shows the benchmarks")
     from polymodal import assets
     from polymodal.evaluation import predictions, protocol, run
-    from polymodal.evaluation.endpoint import PREFIX, Endpoint
-    from polymodal.evaluation.endpoint import ask as ask_endpoint
     from polymodal.evaluation.files import Files
     from polymodal.evaluation.protocols import PROTOCOLS
     from polymodal.model.generation import Sampling
@@ -72,10 +71,7 @@ def evaluate(
         raise EvaluationError(f"{chosen.id}: --data names the folder of its authors' files, or the one file")
     worker, workers = _part(part)
     questions = run.limited(chosen.read(Files(data, images, split)), limit)
-    endpoint = Endpoint.named(model, api_key) if model.startswith(PREFIX) else None
-    composition = None if endpoint else _load(model, threads)
-    short = re.sub(r"[^\w.-]", "-", endpoint.name) if endpoint else Path(model).name
-    known_as = endpoint.name if composition is None else f"{short}-{run.identity(composition)}"
+    asking, short, known_as = _asker(model, api_key, threads, batch)
     sampling = Sampling(max_new_tokens=max_new_tokens or chosen.tokens, seed=0 if chosen.home else None)
     header = predictions.Header(asked_as, known_as, sampling.model_dump(), split, len(questions))
     path = out or Path(f"{asked_as}-{short}{'' if workers == 1 else f'-{worker}of{workers}'}.jsonl")
@@ -83,10 +79,7 @@ def evaluate(
         _warn_torn({str(path): writer.torn} if writer.torn else {})
         own = questions[worker - 1 :: workers]
         with _bar(len(own), sum(question.id in writer.known for question in own)) as step:
-            if endpoint is not None:
-                ask_endpoint(endpoint, chosen, own, writer, sampling, batch=batch, on_answers=step)
-            else:
-                run.ask(composition, chosen, own, writer, known_as, sampling, batch=batch, on_answers=step)
+            asking(chosen, own, writer, sampling=sampling, on_answers=step)
     _show(predictions.read(path), chosen, json, path)
 
 
@@ -256,7 +249,13 @@ def _warn_torn(torn: dict[str, int]) -> None:
         typer.secho(f"{path}: the last line was cut short by a kill; {lost} bytes of it are dropped", fg="yellow", err=True)
 
 
-def _load(model: str, threads: int | None):
+def _asker(model: str, key: str | None, threads: int | None, batch: int) -> tuple[Callable[..., None], str, str]:
+    """What asks questions of a model, what a file of its answers is called after, and what the model is known by."""
+    from polymodal.evaluation import endpoint, run
+
+    if model.startswith(endpoint.PREFIX):
+        server = endpoint.Endpoint.named(model, key)
+        return partial(endpoint.ask, server, batch=batch), re.sub(r"[^\w.-]", "-", server.name), server.name
     import torch
 
     import polymodal
@@ -264,7 +263,9 @@ def _load(model: str, threads: int | None):
     quiet()
     if threads is not None:
         torch.set_num_threads(threads)
-    return polymodal.load(model)
+    composition, short = polymodal.load(model), Path(model).name
+    known_as = f"{short}-{run.identity(composition)}"
+    return partial(run.ask, composition, model=known_as, batch=batch), short, known_as
 
 
 def _bar(total: int, done: int):

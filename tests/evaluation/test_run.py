@@ -170,7 +170,7 @@ def test_a_torn_file_is_told_and_goes_on(command, tmp_path):
         (("eval", "nano", "-b", "poppe", "-d", "."), "did you mean 'pope'"),
         (("eval", "nano", "-b", "pope", "-d", "gone"), "gone: no such file or folder"),
         (("eval", "nano", "-b", "mm-vet", "-d", "."), "name one with --judge URL#MODEL"),
-        (("eval", "nano", "-b", "pope"), "--list shows the benchmarks"),
+        (("eval", "nano", "-b", "pope"), "--data names the folder of its authors' files"),
         (("eval", "nano", "-b", "pope", "-d", ".", "--part", "3/2"), "--part is I/N"),
         (("rescore", "gone.jsonl"), "gone.jsonl: cannot be read"),
     ],

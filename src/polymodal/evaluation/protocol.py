@@ -80,7 +80,8 @@ class Record:
 class Judge(Interface):
     """A language model that grades. `name` becomes part of the name of every score it gives."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, prompt: str) -> str: ...
 

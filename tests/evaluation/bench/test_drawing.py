@@ -47,4 +47,5 @@ def test_the_order_of_the_pool_changes_nothing_and_more_items_do_not_reorder_the
 
 def test_less_is_there_than_is_wanted():
     asked, spare = balanced("task", pool(3, "a", "x"), 24, 4)
-    assert (len(asked), spare) == (3, [])
+    assert (len(asked), len(spare)) == (1, 2)
+    assert balanced("task", pool(3, "a", "x"), 24) == (balanced("task", pool(3, "a", "x"), 3)[0], [])

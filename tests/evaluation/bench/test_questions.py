@@ -62,7 +62,7 @@ def test_what_is_to_be_made_may_be_made(files):
 
 
 def test_what_is_not_built_is_named_with_the_command_that_builds_it(files):
-    with pytest.raises(EvaluationError, match="furniture need corpora.*polymodal corpus build .*furniture.*--split built"):
+    with pytest.raises(EvaluationError, match="furniture.*need corpora.*build bench --tested.*--split built"):
         chosen(None, files.data)
     assert {task.name for task in chosen("built", files.data)} == {"charts", "speech", "speaks", "only-words", "replies"}
     assert [task.name for task in chosen("charts+text", files.data)] == ["charts", "replies"]

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from polymodal import corpora
-from polymodal.corpora import Item
+from polymodal.corpora import TESTED, Item
 from polymodal.corpora.emoji import STYLES
 from polymodal.corpora.grammar import with_article
 from polymodal.evaluation.bench import VERSION
 from polymodal.training.sources.mixed import about
 
-TESTED = ("held-out", "test")  # the splits that no training reads
 OFFERED = 8  # names, of what has no options of its own
 WISHES = 200  # concepts that drawings are asked of
 NAMES = 10  # offered in the task of styles, as benchmarks/names.py does
@@ -53,7 +52,7 @@ def order(task: str, name: str) -> str:
 
 def balanced(task: str, pool: Iterable[Drawn], size: int, more: int = 0) -> tuple[list[Drawn], list[Drawn]]:
     """(`size` questions, `more` others to show as examples): a turn for each part, and in each part for each key, again and
-    again; one question of each item. Fewer where there are no more."""
+    again; one question of each item. Fewer questions where there are no more, so that every setting has its examples."""
     parts: dict[str, dict[str, list[Drawn]]] = defaultdict(lambda: defaultdict(list))
     for one in sorted(pool, key=lambda one: order(task, one.id), reverse=True):
         parts[one.part][one.key].append(one)
@@ -62,11 +61,12 @@ def balanced(task: str, pool: Iterable[Drawn], size: int, more: int = 0) -> tupl
     chosen: list[Drawn] = []
     while len(chosen) < size + more and any(turns.values()):
         for part, keys in turns.items():
-            one = _next(parts[part], keys, used)
-            if one is not None and len(chosen) < size + more:
-                used |= {item.id for item in one.items}
-                chosen.append(one)
-    return chosen[:size], chosen[size:]
+            found = _next(parts[part], keys, used)
+            if found is not None and len(chosen) < size + more:
+                used |= {item.id for item in found.items}
+                chosen.append(found)
+    asked = min(size, max(1, len(chosen) - more))
+    return chosen[:asked], chosen[asked:]
 
 
 def _next(found: dict[str, list[Drawn]], keys: deque[str], used: set[str]) -> Drawn | None:
@@ -250,9 +250,8 @@ def drawings(root: Path | None) -> list[Drawn]:
         if item.split == "train" and STYLES.get(item.vendor) in ("noto", "twemoji", "flat", "3d")
     }
     often = Counter(name for name, _ in wishes)  # in one style alone there is nothing to compare with
-    concepts = sorted((name for name, styles in often.items() if styles > 1), key=lambda name: order("drawings", name))[
-        :WISHES
-    ]
+    several = [name for name, count in often.items() if count > 1]
+    concepts = sorted(several, key=lambda name: order("drawings", name))[:WISHES]
     out = []
     for (name, style), item in wishes.items():
         if name in concepts:

@@ -45,7 +45,7 @@ def read(files: Files, shots: int) -> Iterator[Question]:
     the file system's usual one. Raises `EvaluationError` for what is not built."""
     root = None if files.data == assets.root() else files.data
     for task in chosen(files.split, root):
-        asked, spare = balanced(task.name, task.pool(root), task.size, max(SHOTS))
+        asked, spare = balanced(task.name, task.pool(root), task.size, 0 if task.form == "made" else max(SHOTS))
         shown = [_media(one) for one in asked]
         before = [(one, _media(one)) for one in spare[:shots]]
         keys = [one.key or one.answer for one in asked]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from polymodal import corpora
+from polymodal import assets, corpora
 from polymodal.errors import EvaluationError, nearest
 from polymodal.evaluation.bench import drawing
 from polymodal.evaluation.bench.drawing import Drawn, Pool, calls_it, exercise, looks_like, named, own
@@ -129,6 +129,7 @@ TASKS: tuple[Task, ...] = (
     ),
 )
 BY_NAME = {task.name: task for task in TASKS}
+BUILD = "polymodal corpus build bench --tested --root DIR, then --data DIR"
 
 
 def _types(corpus: str, root: Path | None) -> list[str]:
@@ -141,7 +142,7 @@ def chosen(split: str | None, root: Path | None) -> list[Task]:
     if split == "built":
         found = [task for task in TASKS if not task.missing(root)]
         if not found:
-            raise EvaluationError("no corpus of the benchmark is built; begin with: polymodal corpus build nano")
+            raise EvaluationError(f"{_where(root)}: no corpus of the benchmark is built there; begin with: {BUILD}")
         return found
     names = split.split("+") if split else []
     known = dict.fromkeys(name for task in TASKS for name in (task.name, task.modality, task.skill))
@@ -153,7 +154,11 @@ def chosen(split: str | None, root: Path | None) -> list[Task]:
     if lacking:
         needed = " ".join(dict.fromkeys(name for missing in lacking.values() for name in missing))
         raise EvaluationError(
-            f"tasks {', '.join(lacking)} need corpora that are not built: polymodal corpus build {needed}; "
-            "or ask only what is here with --split built"
+            f"{_where(root)}: tasks {', '.join(lacking)} need corpora that are not built there ({needed}); build them "
+            f"with: {BUILD}, or ask only what is there with --split built"
         )
     return found
+
+
+def _where(root: Path | None) -> Path:
+    return assets.root() if root is None else root
