@@ -27,7 +27,9 @@ Named = Annotated[str | None, typer.Option("--protocol", "-p", help="BENCHMARK@P
 
 
 def evaluate(
-    model: Annotated[str | None, typer.Argument(help="`nano`, a checkpoint's folder, or openai:URL#MODEL.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="`nano`, a checkpoint's folder, openai:URL#MODEL or transformers:FOLDER.")
+    ] = None,
     benchmark: Annotated[
         str | None, typer.Option("--benchmark", "-b", help="BENCHMARK@PROTOCOL, or a benchmark, for its first.")
     ] = None,
@@ -251,11 +253,11 @@ def _warn_torn(torn: dict[str, int]) -> None:
 
 def _asker(model: str, key: str | None, threads: int | None, batch: int) -> tuple[Callable[..., None], str, str]:
     """What asks questions of a model, what a file of its answers is called after, and what the model is known by."""
-    from polymodal.evaluation import endpoint, run
+    from polymodal.evaluation import checkpoint, endpoint, foreign, run
 
     if model.startswith(endpoint.PREFIX):
         server = endpoint.Endpoint.named(model, key)
-        return partial(endpoint.ask, server, batch=batch), re.sub(r"[^\w.-]", "-", server.name), server.name
+        return partial(foreign.ask, server, batch=batch), re.sub(r"[^\w.-]", "-", server.name), server.name
     import torch
 
     import polymodal
@@ -263,6 +265,9 @@ def _asker(model: str, key: str | None, threads: int | None, batch: int) -> tupl
     quiet()
     if threads is not None:
         torch.set_num_threads(threads)
+    if model.startswith(checkpoint.PREFIX):
+        saved = checkpoint.Checkpoint(Path(model.removeprefix(checkpoint.PREFIX)))
+        return partial(foreign.ask, saved, batch=batch), saved.folder.name, saved.name
     composition, short = polymodal.load(model), Path(model).name
     known_as = f"{short}-{run.identity(composition)}"
     return partial(run.ask, composition, model=known_as, batch=batch), short, known_as

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.endpoint import Endpoint, ask
+from polymodal.evaluation.endpoint import Endpoint
 from polymodal.evaluation.files import Files
+from polymodal.evaluation.foreign import ask
 from polymodal.evaluation.predictions import Header, Writer, read, rescore
 from polymodal.evaluation.protocols import PROTOCOLS
 from polymodal.model.generation import Sampling

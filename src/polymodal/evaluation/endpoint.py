@@ -7,14 +7,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from polymodal.content import Message, Part, to_json
 from polymodal.errors import EvaluationError, PolymodalError
-from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
-from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
+from polymodal.evaluation.protocol import Answer, Prompt
 from polymodal.media import gate
 from polymodal.model.sampling import Sampling
 
@@ -48,6 +47,22 @@ class Endpoint:
         a judge there is no score."""
         return self.said([{"role": "user", "content": prompt}], {"temperature": 0.0, "max_tokens": 64})
 
+    def answers(self, prompts: Sequence[Prompt], sampling: Sampling) -> list[Answer]:
+        """A question at a time. Options to be ranked are an error: a chat endpoint tells no likelihood of them."""
+        return [self._answer(prompt, sampling) for prompt in prompts]
+
+    def _answer(self, prompt: Prompt, sampling: Sampling) -> Answer:
+        if prompt.options:
+            return Answer(error="a chat endpoint ranks no options; take a protocol whose answers are written")
+        decoding: dict[str, Any] = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+        decoding["max_tokens"] = sampling.max_new_tokens
+        if sampling.seed is not None:
+            decoding["seed"] = sampling.seed
+        try:
+            return Answer(self.said(to_json(map(_inline, prompt.messages)), decoding).strip())
+        except PolymodalError as error:
+            return Answer(error=str(error))
+
     def said(self, messages: Sequence[Any], decoding: dict[str, Any]) -> str:
         """The text of the reply. Raises `EvaluationError` with what the server says."""
         import openai
@@ -62,56 +77,6 @@ class Endpoint:
         return reply.choices[0].message.content or ""
 
 
-def ask(
-    endpoint: Endpoint,
-    protocol: Protocol,
-    questions: Sequence[Question],
-    writer: Writer,
-    sampling: Sampling,
-    *,
-    batch: int = 16,
-    on_answers: Callable[[int], None] | None = None,
-) -> None:
-    """Ask what `writer` does not know yet, a question at a time; `batch` answers are on the disk together. A question that
-    cannot be asked is an answer with its error: options to be ranked, since a chat endpoint tells no likelihood of them."""
-    told = sampling.model_dump()
-    done: list[Prediction] = []
-    for prediction in _answers(endpoint, protocol, questions, writer, told):
-        done.append(prediction)
-        if len(done) == batch:
-            _put(writer, done, on_answers)
-            done = []
-    _put(writer, done, on_answers)
-
-
-def _answers(
-    endpoint: Endpoint, protocol: Protocol, questions: Sequence[Question], writer: Writer, decoding: dict[str, Any]
-) -> Iterator[Prediction]:
-    for question in questions:
-        prompt = protocol.prompt(question)
-        bare = Question(question.id, question.text, (), question.reference, question.extra, question.group)
-        try:
-            shown = hashes(prompt)
-            key = key_of(prompt, shown, endpoint.name, decoding)
-            before = writer.known.get(question.id)
-            if before is not None and before.key == key and before.answer.error is None:
-                continue
-            answer = Answer(_said(endpoint, prompt, decoding).strip())
-        except PolymodalError as error:
-            yield Prediction("", bare, Answer(error=str(error)))
-            continue
-        yield Prediction(key, bare, answer, shown)
-
-
-def _said(endpoint: Endpoint, prompt: Prompt, decoding: dict[str, Any]) -> str:
-    if prompt.options:
-        raise EvaluationError("a chat endpoint ranks no options; take a protocol whose answers are written")
-    asked = {"temperature": decoding["temperature"], "top_p": decoding["top_p"], "max_tokens": decoding["max_new_tokens"]}
-    if decoding["seed"] is not None:
-        asked["seed"] = decoding["seed"]
-    return endpoint.said(to_json(map(_inline, prompt.messages)), asked)
-
-
 def _inline(message: Message) -> Message:
     """A message whose media are in it as bytes: a path on this machine means nothing to a server."""
 
@@ -120,10 +85,3 @@ def _inline(message: Message) -> Message:
         return replace(part, media=gate.read(part.media)[0]) if path else part
 
     return replace(message, parts=tuple(map(read, message.parts)))
-
-
-def _put(writer: Writer, done: list[Prediction], on_answers: Callable[[int], None] | None) -> None:
-    if done:
-        writer.append(done)
-        if on_answers is not None:
-            on_answers(len(done))

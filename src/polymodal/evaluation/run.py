@@ -5,7 +5,6 @@ a question which cannot be asked is an answer too: an error, counted and asked a
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from polymodal.errors import EvaluationError, PolymodalError
+from polymodal.evaluation.checkpoint import sampled
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
 from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
@@ -26,7 +26,6 @@ from polymodal.model.sequence import Example, MediaItem
 
 WINDOW = 16  # batches whose questions are sorted by length together
 KEPT = 64  # media items whose features are kept for the next question
-SAMPLE = 1024  # values of each tensor that a model is known by
 T = TypeVar("T")
 
 
@@ -63,13 +62,8 @@ def limited(questions: Iterable[Question], limit: int | None) -> list[Question]:
 
 def identity(composition: Composition) -> str:
     """What a model is known by: its recipe, and values of every tensor at even distances."""
-    digest = hashlib.sha256(json.dumps(composition.recipe.model_dump(mode="json"), sort_keys=True, default=str).encode())
-    for name, tensor in sorted(composition.model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        some = flat[:: max(1, flat.numel() // SAMPLE)].cpu().contiguous()
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(some.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    recipe = json.dumps(composition.recipe.model_dump(mode="json"), sort_keys=True, default=str)
+    return sampled(composition.model.state_dict(), recipe.encode())
 
 
 @torch.no_grad()
