@@ -104,7 +104,7 @@ class Checkpoint:
         shown = {"images": pictures} if pictures[0] else {}
         # A template writes the special tokens of its own, where it begins with them
         bos = getattr(self.processor.tokenizer, "bos_token", None)
-        own = bool(bos) and texts[0].startswith(bos)
+        own = bos is not None and texts[0].startswith(bos)
         found = self.processor(text=texts, padding=True, return_tensors="pt", add_special_tokens=not own, **shown)
         kinds = {name: value.to(self.model.dtype) if value.is_floating_point() else value for name, value in found.items()}
         return {name: value.to(self.model.device) for name, value in kinds.items()}

@@ -22,9 +22,11 @@ def asked(files, protocol: str, task: str):
     return [(q, found.prompt(q)) for q in found.read(files) if q.extra["task"] == task]
 
 
-def test_each_question_has_its_controls_behind_it_in_one_group(files):
+def test_every_second_question_has_its_controls_behind_it_in_one_group(files):
     found = [question for question, _ in asked(files, "v1", "charts")]
-    for own, blind, shuffled in zip(found[::3], found[1::3], found[2::3], strict=True):
+    kinds = [question.extra.get("control") for question in found]
+    assert kinds == [None, "blind", "shuffled", None] * (len(kinds) // 4) + [None, "blind", "shuffled"][: len(kinds) % 4]
+    for own, blind, shuffled in zip(found[::4], found[1::4], found[2::4], strict=True):
         assert own.group == blind.group == shuffled.group == own.id
         assert (len(own.media), len(blind.media), len(shuffled.media)) == (1, 0, 1)
         assert shuffled.media[0].media != own.media[0].media

@@ -1,6 +1,6 @@
 """Questions of the benchmark: how a draw becomes what a model is asked. Decides the settings that every task has (answers
 chosen by likelihood, written, or written behind a chain of thought; 0, 1 or 4 examples before the question), and the two
-controls that stand beside each question, for any model:
+controls that stand beside every second question, for any model:
 
 * blind: the same question without what it is about;
 * shuffled: with what the next question of the task is about.
@@ -21,6 +21,7 @@ from polymodal.evaluation.protocol import Prompt, Question
 from polymodal.training.sources.corpus import media_of
 
 SHOTS = (0, 1, 4)
+EVERY = 2  # of so many questions the first has its controls: these are read as means, and cost as much as the score itself
 THINK = "Think step by step. Then write 'Answer:' and the answer alone."
 Media = tuple[Part, ...]
 
@@ -41,8 +42,8 @@ SETTINGS = [Setting(how, shots) for how in ("likelihood", "written", "thought") 
 
 
 def read(files: Files, shots: int) -> Iterator[Question]:
-    """Each question of the tasks of `files.split`, with its controls behind it. `files.data`: the folder of the cache, or
-    the file system's usual one. Raises `EvaluationError` for what is not built."""
+    """Each question of the tasks of `files.split`, every second with its controls behind it. `files.data`: the folder of
+    the cache, or the file system's usual one. Raises `EvaluationError` for what is not built."""
     root = None if files.data == assets.root() else files.data
     for task in chosen(files.split, root):
         asked, spare = balanced(task.name, task.pool(root), task.size, 0 if task.form == "made" else max(SHOTS))
@@ -53,7 +54,7 @@ def read(files: Files, shots: int) -> Iterator[Question]:
         for i, (one, media) in enumerate(zip(asked, shown, strict=True)):
             question = _question(task, one, media, before, majority)
             yield question
-            if not media:
+            if not media or i % EVERY:
                 continue
             yield _control(question, "blind", (), before)
             yield _control(question, "shuffled", shown[(i + 1) % len(shown)], before)
