@@ -34,6 +34,7 @@ from polymodal.corpora import (
     moving_stickers,
     openclipart,
     parts3d,
+    quotations,
     replies,
     requests,
     scenes,
@@ -114,6 +115,12 @@ CORPORA = {
         utterances.jobs,
         utterances.VERSION,
         utterances.SEED,
+    ),
+    quotations.NAME: Corpus(
+        "Wishes to hear a sentence, each with another of WordNet's examples in it",
+        quotations.ASSETS,
+        quotations.jobs,
+        quotations.VERSION,
     ),
     "spoken-questions": Corpus(
         "Questions about pictures, spoken; the same in two voices that are only ever tested on",
@@ -332,7 +339,7 @@ _FIRST = (
     *("sentences", "utterances", "spoken-questions", replies.NAME),
 )
 _SENSES = ("heat-maps", "web-pages", "moving-stickers", "solids", "motion", "furniture", "parts3d", "instruments")
-_MAKING = (requests.NAME,)
+_MAKING = (requests.NAME, quotations.NAME)
 _BENCH = (  # what polymodal-bench asks about
     *("emoji", "emoji-3d", "emoji-motions", "scenes", "text-images", "charts", "heat-maps", "moving-stickers", "solids"),
     *("sentences", "utterances", "instruments", "furniture", "motion", requests.NAME),
