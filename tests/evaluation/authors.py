@@ -174,6 +174,10 @@ def amber(folder: Path) -> Files:
     queries = [{"id": i, "image": "AMBER_1.jpg", "query": "Is there a bird?"} for i in (2, 3, 4)]
     put(folder / "data/annotations.json", truths)
     put(folder / "data/query/query_discriminative.json", queries)
+    put(folder / "data/query/query_generative.json", [{"id": 1, "image": "AMBER_1.jpg", "query": "Describe this image."}])
+    related = {"tree": ["trunk", "leaf"], "bird": ["beak"], "sky": ["cloud"], "grass": []}
+    put(folder / "data/relation.json", related)
+    put(folder / "data/safe_words.txt", "sky\n")
     put(folder / "data/metrics.txt", "chair_score = __import__('os').system('true')\n")
     put(folder / "image/AMBER_1.jpg", png())
     return Files(folder)
@@ -437,6 +441,7 @@ MADE: dict[str, Callable[[Path], Files]] = {
     "vsr": vsr,
     "goat-bench": goat,
     "amber": amber,
+    "amber-descriptions": amber,
     "mme-perception": mme_perception,
     "mme-cognition": mme_cognition,
     "mmbench": mmbench,
@@ -450,7 +455,10 @@ MADE: dict[str, Callable[[Path], Files]] = {
     "mathvista": mathvista,
     "ocrbench": ocrbench,
     "coco-caption": coco_captions,
+    "coco-retrieval": coco_captions,
+    "coco-t2i": coco_captions,
     "flickr30k": flickr,
+    "flickr30k-retrieval": flickr,
     "chair": chair,
     "refcoco": _refcoco("unc"),
     "refcoco+": _refcoco("unc"),

@@ -17,6 +17,7 @@ STATES = {
     "ready": "fields of its files and its rules are those in the code of its authors, or of the codebase that is named",
     "ready, files as remembered": "the same, but the names of its files and fields were written down from memory",
     "needs a judge": "a language model grades it: `--judge URL#MODEL`, or `Protocol.with_judge` in Python",
+    "needs an encoder": "an encoder looks at the pictures that were made: `--encoder NAME` or a folder",
     "not yet": "nothing here reads it",
 }
 
@@ -52,7 +53,7 @@ def rows() -> tuple[Row, ...]:
         if not own:
             state = "not yet"
         elif all(protocol.judged for protocol in own):
-            state = "needs a judge"
+            state = "needs a judge" if own[0].by == "judge" else "needs an encoder"
         out.append(Row(name=name, state=state, protocols=tuple(protocol.id for protocol in own), **row))
     return tuple(out)
 

@@ -51,8 +51,10 @@ class Comparison:
         return self.low > 0 or self.high < 0
 
 
-def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS) -> tuple[float, float]:
-    """The 95 % interval of the main number."""
+def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS) -> tuple[float, float] | None:
+    """The 95 % interval of the main number; None where it has none."""
+    if protocol.whole:
+        return None
     alone = len(set(_owners(records))) == len(records)
     if alone and _is_mean(protocol, records) and all(record.score in (0, 1) for record in records):
         return wilson(int(sum(record.score for record in records)), len(records))
@@ -62,7 +64,10 @@ def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS
 
 
 def compare(protocol: Protocol, a: Sequence[Record], b: Sequence[Record], rounds: int = ROUNDS) -> Comparison:
-    """Two runs on the questions of both. Raises `EvaluationError` where they share none."""
+    """Two runs on the questions of both. Raises `EvaluationError` where they share none, or where their number has no
+    interval."""
+    if protocol.whole:
+        raise EvaluationError(f"{protocol.id}: a number of whole sets has no interval to compare by")
     first, second = ({record.id: record for record in records} for records in (a, b))
     both = sorted(first.keys() & second.keys())
     if not both:

@@ -33,13 +33,14 @@ def page(saved: Saved, protocol: Protocol, folder: Path, media: dict[str, tuple[
     """The page of `saved` under `protocol`. `folder`: where its file lies, with what was made beside it. `media`: what
     questions show, by their ids, where it is at hand; without it examples are told in words."""
     records = rescore(saved, protocol)
-    low, high = interval(protocol, records)
+    between = interval(protocol, records)
+    told_of = "no interval" if between is None else f"95 % {_number(between[0])} to {_number(between[1])}"
     numbers, told = protocol.totals(records), {**counts(records), "missing": saved.missing}
     header = saved.header
     asked = "" if header.protocol == protocol.id else f", asked as {header.protocol}"
     parts = [
         f"<h1>{escape(header.model)}</h1><p><b>{escape(protocol.id)}</b>{escape(asked)}: {escape(protocol.about)}</p>",
-        f"<p>{escape(protocol.main)} <b>{_number(numbers[protocol.main])}</b>, 95 % {_number(low)} to {_number(high)}</p>",
+        f"<p>{escape(protocol.main)} <b>{_number(numbers[protocol.main])}</b>, {told_of}</p>",
         f"<p>Answers: {', '.join(f'{name} {count}' for name, count in told.items())}.</p>",
         f"<p><small>{escape(str(dict(header.decoding)))}; split {escape(str(header.split))}</small></p>",
     ]

@@ -77,11 +77,15 @@ class Record:
     shown: str = ""
 
 
-class Judge(Interface):
-    """A language model that grades. `name` becomes part of the name of every score it gives."""
+class Grader(Interface):
+    """What a score depends on beside its rules. `name` becomes part of the name of every score it gives."""
 
     @property
     def name(self) -> str: ...
+
+
+class Judge(Grader, Interface):
+    """A language model that grades."""
 
     def __call__(self, prompt: str) -> str: ...
 
@@ -90,8 +94,9 @@ class Judge(Interface):
 class Protocol:
     """`read`, `prompt`, `score`, `total`: see the module. `main`: the number of the totals that is quoted. `tokens`: of the
     longest answer. `splits`: of `Files.split`, the default first. `home`: its data are the corpora built here. `less`: of
-    the main number less is better. `grade`: of a protocol that needs a judge, how it scores
-    with one; `score` is then not there."""
+    the main number less is better. `whole`: it is of all answers together and of no set drawn anew, so that it has no
+    interval. `grade`: of a protocol that needs a grader, how it scores with one; `score` is then not there. `by`: which
+    grader, a `judge` (a language model) or an `encoder` (`eyes.Eyes`)."""
 
     benchmark: str
     name: str
@@ -103,9 +108,11 @@ class Protocol:
     main: str = "accuracy"
     tokens: int = 16
     splits: tuple[str, ...] = ()
-    grade: Callable[[Question, Answer, Judge], Record] | None = None
+    grade: Callable[[Question, Answer, Any], Record] | None = None
     home: bool = False
     less: bool = False
+    whole: bool = False
+    by: str = "judge"
 
     @property
     def id(self) -> str:
@@ -115,8 +122,8 @@ class Protocol:
     def judged(self) -> bool:
         return self.grade is not None
 
-    def with_judge(self, judge: Judge) -> Protocol:
-        """This protocol, graded by `judge`, whose name its own now bears."""
+    def with_judge(self, judge: Grader) -> Protocol:
+        """This protocol, graded by `judge`, or looked at by an encoder, whose name its own now bears."""
         grade = self.grade
         if grade is None:
             raise EvaluationError(f"{self.id} is scored by rules and takes no judge")
@@ -126,7 +133,8 @@ class Protocol:
         """The record of one answer. One that could not be asked scores 0 under every protocol, and is counted as an error.
         Raises `EvaluationError` where a judge is needed and none is given, or the authors keep the reference."""
         if self.score is None:
-            raise EvaluationError(f"{self.id} is graded by a language model: give a judge, there is no score without one")
+            who = "a language model: give a judge" if self.by == "judge" else "an encoder of pictures: name one"
+            raise EvaluationError(f"{self.id} is graded by {who}, there is no score without one")
         if question.reference is None:
             raise EvaluationError(
                 f"{self.id}: question {question.id} has no reference; its authors score it on their server"
@@ -142,7 +150,10 @@ class Protocol:
         """The numbers of the protocol. Raises `EvaluationError` for no records at all: a mean of nothing is no number."""
         if not records:
             raise EvaluationError(f"{self.id}: no answers to score")
-        return self.total(records)
+        try:
+            return self.total(records)
+        except ValueError as error:
+            raise EvaluationError(f"{self.id}: {error}") from error
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:

@@ -114,6 +114,17 @@ def ask(
             _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
 
 
+@torch.no_grad()
+def answers(composition: Composition, prompts: Sequence[Prompt], sampling: Sampling, *, batch: int = 16) -> list[Answer]:
+    """The answers to prompts, in their order, asked as `ask` asks and kept nowhere; nothing is made."""
+    named, prepared = {f"{i}": prompt for i, prompt in enumerate(prompts)}, Recent()
+    found: dict[str, Answer] = {}
+    for group in _groups(named, batch * WINDOW):
+        for some in _answered(composition, {key: named[key] for key in group}, sampling, batch, prepared):
+            found.update(some)
+    return [found[key] for key in named]
+
+
 def _put(writer: Writer, predictions: Sequence[Prediction], on_answers: Callable[[int], None] | None) -> None:
     if predictions:
         writer.append([replace(p, question=replace(p.question, media=())) for p in predictions])

@@ -10,6 +10,7 @@ from polymodal.evaluation.protocols import (
     captioning,
     choices,
     cmmmu,
+    drawn,
     gqa,
     graded,
     memes,
@@ -21,5 +22,22 @@ from polymodal.evaluation.protocols import (
     yes_no,
 )
 
-_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu, graded, memes, captioning, boxes, speech, bench)
+_FAMILIES = (
+    vqa,
+    gqa,
+    choices,
+    yes_no,
+    amber,
+    mme,
+    mmbench,
+    mmmu,
+    cmmmu,
+    graded,
+    memes,
+    captioning,
+    drawn,
+    boxes,
+    speech,
+    bench,
+)
 PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for family in _FAMILIES for protocol in family.PROTOCOLS}
