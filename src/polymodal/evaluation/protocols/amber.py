@@ -99,7 +99,7 @@ def read_descriptions(files: Files) -> Iterator[Question]:
     known, related = read_json(truths), read_json(relations)
     if not isinstance(known, list) or not isinstance(related, dict):
         raise EvaluationError(f"{truths}, {relations}: not the list of annotations and the words of words")
-    every = sorted({word for name in related for word in (name, *field(related, name, list, str(relations)))})
+    every = sorted({word for name in related for word in (name, *_words(related, name, str(relations)))})
     for at, row in rows(queries):
         where = f"{queries.parent}/{at}"
         number = field(row, "id", int, where)
@@ -107,12 +107,19 @@ def read_descriptions(files: Files) -> Iterator[Question]:
             raise EvaluationError(f"{where}: field 'id' is {number}, and {truths.name} has {len(known)} entries")
         entry, place = known[number - 1], f"{truths}[{number - 1}]"
         picture = files.picture(field(row, "image", str, where), f"{where}: image", "image", "images")
-        there, imagined = (field(entry, name, list, place) for name in ("truth", "hallu"))
+        there, imagined = (_words(entry, name, place) for name in ("truth", "hallu"))
         for name in (*there, *imagined):
-            field(related, name, list, f"{relations}: of {place}")
+            _words(related, name, f"{relations}: of {place}")
         extra: dict[str, Any] = {"part": "", "imagined": imagined, "words": every, "safe": safe}
         extra |= {"also": [related[word] for word in there], "imagined also": [related[word] for word in imagined]}
         yield Question(str(number), field(row, "query", str, where), (picture,), there, extra)
+
+
+def _words(row: dict[str, Any], name: str, where: str) -> list[str]:
+    found = field(row, name, list, where)
+    if not all(isinstance(one, str) for one in found):
+        raise EvaluationError(f"{where}: field '{name}' is not of words alone")
+    return found
 
 
 def _place(word: str, names: Sequence[str], also: Sequence[Sequence[str]]) -> int | None:
