@@ -216,6 +216,10 @@ def graded(
         if encoder is None:
             raise EvaluationError(f"{protocol.id} is of what an encoder sees: name one with --encoder {OURS}, or a folder")
         return protocol.with_judge(Eyes(encoder, made, real))
+    if protocol.by == "java":
+        from polymodal.evaluation.java import Java
+
+        return protocol.with_judge(Java())
     from polymodal.evaluation.endpoint import Endpoint
 
     if judge is None:

@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 
 from polymodal.errors import PolymodalError
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
-from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
+from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, in_rounds
 from polymodal.model.sampling import Sampling
 
 
@@ -42,7 +42,7 @@ def ask(
 
     def put() -> None:
         asked = [prompt for prediction, prompt in waiting if prediction.answer.error is None]
-        said = iter(model.answers(asked, sampling) if asked else ())
+        said = iter(in_rounds(asked, lambda some: model.answers(some, sampling)) if asked else ())
         done = [p if p.answer.error is not None else replace(p, answer=next(said)) for p, _ in waiting]
         waiting.clear()
         if done:

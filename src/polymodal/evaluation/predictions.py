@@ -75,7 +75,8 @@ class Saved:
 
 def hashes(prompt: Prompt) -> tuple[str, ...]:
     """SHA-256 of each media part. Raises `MediaError` for media that cannot be read."""
-    return tuple(media.fingerprint(part) for message in prompt.messages for part in message.parts if part.type != "text")
+    turns = (*prompt.messages, *prompt.then)
+    return tuple(media.fingerprint(part) for message in turns for part in message.parts if part.type != "text")
 
 
 def key_of(prompt: Prompt, shown: Sequence[str], model: str, decoding: Mapping[str, Any]) -> str:
@@ -90,6 +91,8 @@ def key_of(prompt: Prompt, shown: Sequence[str], model: str, decoding: Mapping[s
     told = [[written(message) for message in prompt.messages], prompt.options, model, dict(decoding)]
     if prompt.makes:
         told.append("makes")
+    if prompt.then:
+        told.append([written(message) for message in prompt.then])
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -231,4 +234,5 @@ def _prediction(row: dict[str, Any]) -> Prediction:
     answer = Answer(
         said.get("text", ""), tuple(said.get("likelihoods", ())), said.get("error"), tuple(said.get("made", ()))
     )
+    answer = replace(answer, before=tuple(said.get("before", ())))
     return Prediction(row["key"], question, answer, tuple(row.get("media", ())))

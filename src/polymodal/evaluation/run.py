@@ -18,7 +18,7 @@ from polymodal.errors import EvaluationError, PolymodalError
 from polymodal.evaluation.checkpoint import sampled
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
-from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
+from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, in_rounds
 from polymodal.evaluation.witness import kept
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling, generate
@@ -105,19 +105,35 @@ def ask(
         _put(writer, done, on_answers)
         wanted = {key: asked[0][0].extra.get("wanted", {}) for key, asked in todo.items()}
         making = {key: wanted[key] for key in prompts if prompts[key].makes}
-        for answers in _made(composition, {key: prompts[key] for key in making}, sampling, making, writer.media):
-            known.update((key, answer) for key, answer in answers.items() if answer.error is None)
-            _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
+        for found in _made(composition, {key: prompts[key] for key in making}, sampling, making, writer.media):
+            known.update((key, answer) for key, answer in found.items() if answer.error is None)
+            _put(writer, [Prediction(k, q, a, shown) for k, a in found.items() for q, shown in todo[k]], on_answers)
         prompts = {key: prompt for key, prompt in prompts.items() if key not in making}
-        for answers in _answered(composition, prompts, sampling, batch, prepared):
-            known.update((key, answer) for key, answer in answers.items() if answer.error is None)
-            _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
+        talks = [key for key, prompt in prompts.items() if prompt.then]
+        for group in _groups(talks, batch):
+            some = in_rounds(
+                [prompts.pop(key) for key in group],
+                lambda asked: answers(composition, asked, sampling, batch=batch, prepared=prepared),
+            )
+            known.update((key, answer) for key, answer in zip(group, some, strict=True) if answer.error is None)
+            done = [Prediction(k, q, a, shown) for k, a in zip(group, some, strict=True) for q, shown in todo[k]]
+            _put(writer, done, on_answers)
+        for found in _answered(composition, prompts, sampling, batch, prepared):
+            known.update((key, answer) for key, answer in found.items() if answer.error is None)
+            _put(writer, [Prediction(k, q, a, shown) for k, a in found.items() for q, shown in todo[k]], on_answers)
 
 
 @torch.no_grad()
-def answers(composition: Composition, prompts: Sequence[Prompt], sampling: Sampling, *, batch: int = 16) -> list[Answer]:
-    """The answers to prompts, in their order, asked as `ask` asks and kept nowhere; nothing is made."""
-    named, prepared = {f"{i}": prompt for i, prompt in enumerate(prompts)}, Recent()
+def answers(
+    composition: Composition,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    batch: int = 16,
+    prepared: Recent | None = None,
+) -> list[Answer]:
+    """The answers to prompts of one turn, in their order, asked as `ask` asks and kept nowhere; nothing is made."""
+    named, prepared = {f"{i}": prompt for i, prompt in enumerate(prompts)}, Recent() if prepared is None else prepared
     found: dict[str, Answer] = {}
     for group in _groups(named, batch * WINDOW):
         for some in _answered(composition, {key: named[key] for key in group}, sampling, batch, prepared):

@@ -55,7 +55,12 @@ def test_settings_differ_in_what_is_asked_and_never_in_the_questions(files):
     assert len(ranked.options) == 3
     assert not written.options
     assert "Answer with one of these: It is red." in written.messages[-1].text
-    assert "step by step" in thought.messages[-1].text
+    assert thought.messages[-1].text == f"{ranked.messages[-1].text} Think step by step."
+    assert [turn.text for turn in thought.then] == [
+        written.messages[-1].text.removeprefix(ranked.messages[-1].text).strip()
+    ]
+    assert not ranked.then
+    assert not written.then
 
 
 def test_what_is_to_be_made_may_be_made(files):

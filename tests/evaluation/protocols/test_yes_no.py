@@ -180,6 +180,16 @@ def test_a_statement_is_true_or_false():
     assert [yes_no.true_false(text) for text in said] == ["yes", "yes", "no", "no", None, None]
 
 
+def test_a_statement_is_ranked_by_true_and_false_and_not_written():
+    protocol = PROTOCOLS["vsr@likelihood"]
+    question = Question("1", "The cat is left of the dog.", reference="no")
+    assert protocol.prompt(question).options == ("True", "False")
+    assert protocol.mark(question, Answer(likelihoods=(-3.0, -1.0))).score == 1
+    assert protocol.mark(question, Answer(likelihoods=(-1.0, -1.0))).read == "no"
+    with pytest.raises(EvaluationError, match="likelihoods of True and False"):
+        protocol.mark(question, Answer("True"))
+
+
 def test_goats_macro_f1_is_the_mean_of_both_classes_and_then_of_tasks():
     """Always yes on one of each: F1 of yes 2/3, of no 0."""
     own = records(("yes", "yes"), ("yes", "no"), part="sarcasm")

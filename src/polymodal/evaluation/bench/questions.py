@@ -22,7 +22,7 @@ from polymodal.training.sources.corpus import media_of
 
 SHOTS = (0, 1, 4)
 EVERY = 2  # of so many questions the first has its controls: these are read as means, and cost as much as the score itself
-THINK = "Think step by step. Then write 'Answer:' and the answer alone."
+THINK = "Think step by step."
 Media = tuple[Part, ...]
 
 
@@ -105,16 +105,16 @@ def prompt(question: Question, how: str) -> Prompt:
         seen, at = question.media[at : at + shot["own"]], at + shot["own"]
         if extra["form"] == "made":  # nothing made is at hand to be shown: an example is the words of the wish
             continue
-        said = f"Answer: {shot['answer']}" if how == "thought" else shot["answer"]
-        turns += [user(*seen, shot["ask"]), assistant(said)]
+        turns += [user(*seen, shot["ask"]), assistant(shot["answer"])]
     options = tuple(extra.get("options", ()))
     ask = question.text
     if extra["form"] == "made":
         return Prompt((user(ask),), makes=True)
     if how == "likelihood" and options:
         return Prompt((*turns, user(*question.media[at:], ask)), options)
+    offered = "Answer with one of these: " + " ".join(options) if options else "Write the answer alone."
+    if how == "thought":  # in two rounds: however long a thought is, an answer is asked for
+        return Prompt((*turns, user(*question.media[at:], f"{ask} {THINK}")), then=(user(offered),))
     if options:
-        ask += " Answer with one of these: " + " ".join(options)
-    if how == "thought":
-        ask += f" {THINK}"
+        ask += f" {offered}"
     return Prompt((*turns, user(*question.media[at:], ask)))

@@ -14,7 +14,7 @@ from polymodal.evaluation.protocol import Protocol
 ABOUT = {
     "likelihood": "mean over tasks; the likeliest of the options",
     "written": "mean over tasks; the option that is written",
-    "thought": "mean over tasks; the option behind a chain of thought",
+    "thought": "mean over tasks; the option that is written when a chain of thought is",
 }
 
 
