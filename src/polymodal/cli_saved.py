@@ -104,7 +104,7 @@ def compare(
 
 def report(
     files: Annotated[list[Path], typer.Argument(help="Files of answers; several workers' are read together.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page; of polymodal-bench also .md.")] = Path("report.html"),
     protocol: Named = None,
     judge: Judge = None,
     api_key: Key = None,
@@ -126,11 +126,26 @@ def report(
     warn_torn(saved.torn)
     chosen = _protocol(protocol, saved)
     data = assets.root() if chosen.home and data is None else data
+    if out.suffix == ".md":
+        return _markdown(saved, chosen, out, files)
     real = None if data is None else Files(data, images, saved.header.split)
     asked = () if real is None else chosen.read(real)
     chosen = graded(chosen, judge, api_key, encoder, files[0].parent, real)
     media = {q.id: q.media[len(q.media) - q.extra.get("own", len(q.media)) :] for q in asked if q.id in saved.predictions}
     write(out, page(saved, chosen, files[0].parent, media).encode("utf-8", "replace"))
+    typer.echo(str(out))
+
+
+def _markdown(saved: Saved, protocol: Protocol, out: Path, files: list[Path]) -> None:
+    """A page of polymodal-bench, and its plot in `images/` beside it."""
+    from polymodal.corpora.building import write
+    from polymodal.evaluation.markdown import markdown
+
+    picture = Path("images") / f"{out.stem}.svg"
+    command = f"written by: polymodal report {' '.join(file.name for file in files)} --out {out.name}"
+    text, plot = markdown(saved, protocol, picture.as_posix(), command)
+    write(out, text.encode("utf-8", "replace"))
+    write(out.parent / picture, plot.encode("utf-8", "replace"))
     typer.echo(str(out))
 
 

@@ -28,7 +28,7 @@ class Java:
             raise EvaluationError(f"the package pycocoevalcap is not installed: polymodal[captions] ({error})") from error
         if shutil.which("java") is None:
             raise EvaluationError("there is no program java; METEOR and SPICE are programs in it")
-        self._tokenizer, self._folder = tokenizer, Path(tokenizer.__file__).parents[1]
+        self._tokenizer, self._folder = tokenizer, Path(str(tokenizer.__file__)).parents[1]
 
     def tokens(self, captions: Sequence[str]) -> list[list[str]]:
         """Lower-case words without punctuation, of each caption."""

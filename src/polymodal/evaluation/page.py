@@ -34,20 +34,20 @@ def page(saved: Saved, protocol: Protocol, folder: Path, media: dict[str, tuple[
     questions show, by their ids, where it is at hand; without it examples are told in words."""
     records = rescore(saved, protocol)
     between = interval(protocol, records)
-    told_of = "no interval" if between is None else f"95 % {_number(between[0])} to {_number(between[1])}"
+    told_of = "no interval" if between is None else f"95 % {number(between[0])} to {number(between[1])}"
     numbers, told = protocol.totals(records), {**counts(records), "missing": saved.missing}
     header = saved.header
     asked = "" if header.protocol == protocol.id else f", asked as {header.protocol}"
     parts = [
         f"<h1>{escape(header.model)}</h1><p><b>{escape(protocol.id)}</b>{escape(asked)}: {escape(protocol.about)}</p>",
-        f"<p>{escape(protocol.main)} <b>{_number(numbers[protocol.main])}</b>, {told_of}</p>",
+        f"<p>{escape(protocol.main)} <b>{number(numbers[protocol.main])}</b>, {told_of}</p>",
         f"<p>Answers: {', '.join(f'{name} {count}' for name, count in told.items())}.</p>",
         f"<p><small>{escape(str(dict(header.decoding)))}; split {escape(str(header.split))}</small></p>",
     ]
     if protocol.benchmark == bench.NAME:
         parts += [_tasks(rows(records)), _groups(rows(records))]
     else:
-        parts.append(_table(("number", "value"), [(name, _number(value)) for name, value in numbers.items()]))
+        parts.append(_table(("number", "value"), [(name, number(value)) for name, value in numbers.items()]))
         parts.append(_parts(records))
     parts.append("<h2>Answers</h2>" + "".join(_example(*one, folder, media or {}) for one in _chosen(saved, records)))
     title = escape(f"{header.model}, {protocol.id}")
@@ -56,31 +56,39 @@ def page(saved: Saved, protocol: Protocol, folder: Path, media: dict[str, tuple[
     return f"<!doctype html><html><head>{head}<style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
 
 
-def _tasks(found: Sequence[Row]) -> str:
-    heading = ("task", "", "n", "score", "95 %", "chance", "constant", "blind", "shuffled", "ceiling", "errors", "unread")
-    lines = [
+TASKS = ("task", "", "n", "score", "95 %", "chance", "constant", "blind", "shuffled", "ceiling", "errors", "unread")
+TOGETHER = ("", "tasks", "questions", "score", "without looking")
+NOTE = "constant: the best that one answer would do. errors: of the controls, too."
+
+
+def tasks(found: Sequence[Row]) -> list[tuple[str, ...]]:
+    """A line for each task, under TASKS."""
+    return [
         (
             row.name,
             f"{row.modality}, {row.skill}",
             str(row.n),
-            _number(row.score),
+            number(row.score),
             f"{row.low:.2f} to {row.high:.2f}",
-            _number(row.chance),
-            _number(row.majority),
-            _optional(row.blind),
-            _optional(row.shuffled),
-            _number(row.ceiling),
+            number(row.chance),
+            number(row.majority),
+            optional(row.blind),
+            optional(row.shuffled),
+            number(row.ceiling),
             str(row.errors),
             str(row.unparsed),
         )
         for row in found
     ]
-    parts = [(f"{row.name}: {part}", _number(value)) for row in found for part, value in row.parts.items()]
-    note = "<p><small>constant: the best that one answer would do. errors: of the controls, too.</small></p>"
-    return f"<h2>Tasks</h2>{_table(heading, lines)}{note}{_plot(found)}{_table(('part', 'score'), parts)}"
 
 
-def _plot(found: Sequence[Row]) -> str:
+def _tasks(found: Sequence[Row]) -> str:
+    parts = [(f"{row.name}: {part}", number(value)) for row in found for part, value in row.parts.items()]
+    note = f"<p><small>{NOTE}</small></p>"
+    return f"<h2>Tasks</h2>{_table(TASKS, tasks(found))}{note}{plot(found)}{_table(('part', 'score'), parts)}"
+
+
+def plot(found: Sequence[Row]) -> str:
     """A line for each task from 0 to 1: its interval and score; grey, what is had without looking; its ceiling."""
     wide, high, left = 760, 22, 170
     out = []
@@ -96,17 +104,23 @@ def _plot(found: Sequence[Row]) -> str:
             f'y2="{y + 8}" stroke="#999" stroke-dasharray="2"/>'
         )
     about = "scores with their intervals; grey: what is had without looking; dashed: ceilings"
-    return f'<svg width="{wide}" height="{24 + high * len(found)}" role="img" aria-label="{about}">{"".join(out)}</svg>'
+    size = f'width="{wide}" height="{24 + high * len(found)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{about}">{"".join(out)}</svg>'
 
 
-def _groups(found: Sequence[Row]) -> str:
-    lines = []
+def groups(found: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Of each modality and skill: how many tasks and questions, the mean score, and what is had without looking."""
+    lines: list[tuple[str, ...]] = []
     for kind in ("modality", "skill"):
         for name in dict.fromkeys(getattr(row, kind) for row in found):
             own = [row for row in found if getattr(row, kind) == name]
             means = [sum(values) / len(own) for values in ([row.score for row in own], [floor(row) for row in own])]
-            lines.append((f"{kind}: {name}", str(len(own)), str(sum(row.n for row in own)), *map(_number, means)))
-    return "<h2>Together</h2>" + _table(("", "tasks", "questions", "score", "without looking"), lines)
+            lines.append((f"{kind}: {name}", str(len(own)), str(sum(row.n for row in own)), *map(number, means)))
+    return lines
+
+
+def _groups(found: Sequence[Row]) -> str:
+    return "<h2>Together</h2>" + _table(TOGETHER, groups(found))
 
 
 def _parts(records: Sequence[Record]) -> str:
@@ -117,7 +131,7 @@ def _parts(records: Sequence[Record]) -> str:
     lines = []
     for name, scores in sorted(parts.items()):
         low, high = wilson(round(sum(scores)), len(scores))
-        lines.append((name, str(len(scores)), _number(sum(scores) / len(scores)), f"{low:.2f} to {high:.2f}"))
+        lines.append((name, str(len(scores)), number(sum(scores) / len(scores)), f"{low:.2f} to {high:.2f}"))
     return _table(("part", "n", "mean score", "95 %, about"), lines)
 
 
@@ -143,7 +157,7 @@ def _example(one: Prediction, record: Record, folder: Path, media: dict[str, tup
     for item in answer.made:
         shown += _medium(str(item.get("type")), _inside(folder, str(item.get("file", ""))))
     said = answer.error or answer.text or record.read or ", ".join(str(item.get("caption")) for item in answer.made)
-    mark = f'<span class="{"ok" if record.score >= 0.5 else "no"}">{_number(record.score)}</span>'
+    mark = f'<span class="{"ok" if record.score >= 0.5 else "no"}">{number(record.score)}</span>'
     wanted = escape(str(question.reference))[:300]
     lines = (f"<pre>{escape(question.text[:500])}</pre>", f"<small>wanted</small><pre>{wanted}</pre>")
     told = f"<pre><b>{escape(said[:500])}</b></pre>"
@@ -182,9 +196,9 @@ def _table(heading: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _optional(value: float | None) -> str:
-    return "" if value is None else _number(value)
+def optional(value: float | None) -> str:
+    return "" if value is None else number(value)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.1f}" if abs(value) > 10 else f"{value:.3f}"

@@ -222,7 +222,7 @@ def _line(prediction: Prediction) -> dict[str, Any]:
         "id": question.id,
         "answer": said,
         "media": list(prediction.media),
-        "question": {name: value for name, value in kept.items() if value not in ("", {})},
+        "question": {name: value for name, value in kept.items() if name == "reference" or value not in ("", {})},
     }
 
 

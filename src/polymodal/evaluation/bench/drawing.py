@@ -284,19 +284,11 @@ def melodies(root: Path | None) -> list[Drawn]:
 def clips(root: Path | None) -> list[Drawn]:
     """Wishes for a clip, of pairs of a thing and a motion that training does not have."""
     found = {item.caption: item for item in unseen("emoji-motions", root)}
-    return [
-        Drawn(
-            item.id,
-            (),
-            f"Make a clip: {caption}.",
-            caption,
-            (),
-            item.subgroup or "",
-            "",
-            {"makes": "video", "says": item.subgroup, "by": "motion"},
-        )
-        for caption, item in found.items()
-    ]
+    out = []
+    for caption, item in found.items():
+        wanted = {"makes": "video", "says": item.subgroup, "by": "motion"}
+        out.append(Drawn(item.id, (), f"Make a clip: {caption}.", caption, (), item.subgroup or "", "", wanted))
+    return out
 
 
 def nothing(root: Path | None) -> list[Drawn]:
