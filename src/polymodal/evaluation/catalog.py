@@ -24,7 +24,8 @@ STATES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A benchmark. `files`: its authors', which `--data` holds; `pictures`: what `--images` holds, if not there."""
+    """A benchmark. `files`: its authors', which `--data` holds; `pictures`: what `--images` holds, if not there; `get`:
+    where both are had, as remembered: nothing here fetches them."""
 
     name: str
     title: str
@@ -34,6 +35,7 @@ class Row:
     files: str
     pictures: str
     licence: str
+    get: str
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -63,9 +65,13 @@ def markdown() -> str:
     every = rows()
     lines = ["| state | benchmarks | |", "|---|---|---|"]
     lines += [f"| {state} | {sum(row.state == state for row in every)} | {about} |" for state, about in STATES.items()]
-    lines += ["", "| benchmark | | state | files of the authors | pictures | licence | |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| benchmark | | state | files of the authors | pictures | licence | from | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in every:
-        cells = (f"`{row.name}`", row.title, row.state, row.files, row.pictures, row.licence, row.note)
+        cells = (f"`{row.name}`", row.title, row.state, row.files, row.pictures, row.licence, row.get, row.note)
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| protocol | what its number is |", "|---|---|"]
     lines += [f"| `{protocol.id}` | {protocol.about} |" for protocol in PROTOCOLS.values()]
