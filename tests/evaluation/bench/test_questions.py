@@ -6,10 +6,12 @@ import pytest
 
 from polymodal.errors import EvaluationError
 from polymodal.evaluation.bench import questions
+from polymodal.evaluation.bench.drawing import balanced
 from polymodal.evaluation.bench.tasks import BY_NAME, TASKS, chosen
 from polymodal.evaluation.files import Files
 from polymodal.evaluation.protocols import PROTOCOLS
 from tests.evaluation.authors import polymodal_bench
+from tests.evaluation.bench.test_drawing import pool
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,16 @@ def test_every_modality_skill_and_corpus_of_the_tasks_is_there():
 
 def test_files_without_a_folder_are_those_of_the_cache(files):
     assert Files(files.data, split="charts").data == files.data
+
+
+def test_what_is_shuffled_is_drawn_and_not_the_neighbour_whose_answer_may_be_the_same():
+    """Questions are balanced by turns of their parts: those of two parts stand beside each other with one answer."""
+    parts = pool(48, "abcd", "xy")
+    drawn, _ = balanced("charts", parts, 48)
+    task = BY_NAME["charts"]
+    assert all(a.key == b.key for a, b in zip(drawn[::2], drawn[1::2], strict=True))
+    others = [questions._other(task, drawn, i) for i in range(48)]
+    assert all(i != other for i, other in enumerate(others))
+    assert 3 <= sum(drawn[i].key == drawn[other].key for i, other in enumerate(others)) <= 21  # 12 by chance
+    assert len(set(others)) > 24
+    assert questions._other(task, drawn[:1], 0) == 0

@@ -3,7 +3,8 @@ chosen by likelihood, written, or written behind a chain of thought; 0, 1 or 4 e
 controls that stand beside every second question, for any model:
 
 * blind: the same question without what it is about;
-* shuffled: with what the next question of the task is about.
+* shuffled: with what another question of the task is about, drawn by hash, whatever its answer is: questions that stand
+  beside each other are balanced, and may all be of one answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from polymodal import assets
 from polymodal.content import Message, Part, assistant, user
-from polymodal.evaluation.bench.drawing import Drawn, balanced
+from polymodal.evaluation.bench.drawing import Drawn, balanced, order
 from polymodal.evaluation.bench.tasks import Task, chosen
 from polymodal.evaluation.files import Files
 from polymodal.evaluation.protocol import Prompt, Question
@@ -57,7 +58,13 @@ def read(files: Files, shots: int) -> Iterator[Question]:
             if not media or i % EVERY:
                 continue
             yield _control(question, "blind", (), before)
-            yield _control(question, "shuffled", shown[(i + 1) % len(shown)], before)
+            yield _control(question, "shuffled", shown[_other(task, asked, i)], before)
+
+
+def _other(task: Task, asked: Sequence[Drawn], i: int) -> int:
+    """The place of another question than the i-th; its own where there is no other."""
+    others = [j for j in range(len(asked)) if j != i]
+    return min(others, key=lambda j: order(f"{task.name} shuffled", f"{asked[i].id} {asked[j].id}"), default=i)
 
 
 def _media(one: Drawn) -> Media:
