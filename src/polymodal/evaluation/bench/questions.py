@@ -1,10 +1,10 @@
 """Questions of the benchmark: how a draw becomes what a model is asked. Decides the settings that every task has (answers
 chosen by likelihood, written, or written behind a chain of thought; 0, 1 or 4 examples before the question), and the two
-controls that stand beside every second question, for any model:
+controls that stand beside half of the questions, for any model:
 
 * blind: the same question without what it is about;
 * shuffled: with what another question of the task is about, drawn by hash, whatever its answer is: questions that stand
-  beside each other are balanced, and may all be of one answer.
+  beside each other are balanced, and may all be of one answer. Which half it is, is drawn, too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from polymodal.evaluation.protocol import Prompt, Question
 from polymodal.training.sources.corpus import media_of
 
 SHOTS = (0, 1, 4)
-EVERY = 2  # of so many questions the first has its controls: these are read as means, and cost as much as the score itself
+CONTROLLED = 0.5  # of the questions: controls are read as means, and cost as much as the score itself
 THINK = "Think step by step."
 Media = tuple[Part, ...]
 
@@ -43,8 +43,8 @@ SETTINGS = [Setting(how, shots) for how in ("likelihood", "written", "thought") 
 
 
 def read(files: Files, shots: int) -> Iterator[Question]:
-    """Each question of the tasks of `files.split`, every second with its controls behind it. `files.data`: the folder of
-    the cache, or the file system's usual one. Raises `EvaluationError` for what is not built."""
+    """Each question of the tasks of `files.split`, half of them with controls behind them. `files.data`: the folder of the
+    cache, or the file system's usual one. Raises `EvaluationError` for what is not built."""
     root = None if files.data == assets.root() else files.data
     for task in chosen(files.split, root):
         asked, spare = balanced(task.name, task.pool(root), task.size, 0 if task.form == "made" else max(SHOTS))
@@ -52,13 +52,20 @@ def read(files: Files, shots: int) -> Iterator[Question]:
         before = [(one, _media(one)) for one in spare[:shots]]
         keys = [one.key or one.answer for one in asked]
         majority = max(map(keys.count, keys)) / len(keys) if keys and task.form == "choice" else 0.0
+        controlled = _controlled(task, asked)
         for i, (one, media) in enumerate(zip(asked, shown, strict=True)):
             question = _question(task, one, media, before, majority)
             yield question
-            if not media or i % EVERY:
+            if not media or i not in controlled:
                 continue
             yield _control(question, "blind", (), before)
             yield _control(question, "shuffled", shown[_other(task, asked, i)], before)
+
+
+def _controlled(task: Task, asked: Sequence[Drawn]) -> set[int]:
+    """The places of the questions that have controls."""
+    places = sorted(range(len(asked)), key=lambda i: order(f"{task.name} controlled", asked[i].id))
+    return {*places[: round(len(asked) * CONTROLLED + 0.01)]}
 
 
 def _other(task: Task, asked: Sequence[Drawn], i: int) -> int:
