@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import random
 
-import torch
-
 from common import options, show, start
 from polymodal import assets, corpora, media
 from polymodal.content import audio, user
 from polymodal.evaluation.metrics import bootstrap, word_errors
+from polymodal.evaluation.witness import transcribed
 from polymodal.model.generation import Sampling
 
 QUESTION = "Repeat what you hear."
@@ -70,22 +69,6 @@ def repeat(composition, items, batch: int = 16) -> list[str]:
 def whisper(items) -> list[str]:
     """Whisper's own greedy transcripts."""
     return transcribed([media.load_audio(item.read()) for item in items])
-
-
-@torch.no_grad()
-def transcribed(sounds, batch: int = 8) -> list[str]:
-    """What Whisper-base writes of recordings, mono, 16,000 samples per second."""
-    from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
-
-    folder = assets.path("whisper-base")
-    model = WhisperForConditionalGeneration.from_pretrained(folder, dtype="float32").eval()
-    extractor, tokenizer = WhisperFeatureExtractor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    out = []
-    for start_ in range(0, len(sounds), batch):
-        features = extractor(sounds[start_ : start_ + batch], sampling_rate=16000, return_tensors="pt").input_features
-        ids = model.generate(features, language="en", task="transcribe", num_beams=1, do_sample=False)
-        out += tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return out
 
 
 def score(items, heard: list[str]) -> dict:

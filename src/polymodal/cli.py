@@ -12,9 +12,10 @@ import typer
 from polymodal.cli_assets import app as assets_app
 from polymodal.cli_console import console, quiet
 from polymodal.cli_corpus import app as corpus_app
-from polymodal.cli_eval import compare, evaluate, rescore
+from polymodal.cli_eval import evaluate
 from polymodal.cli_parts import app as parts_app
 from polymodal.cli_presets import app as presets_app
+from polymodal.cli_saved import compare, report, rescore
 from polymodal.errors import PolymodalError
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app.add_typer(presets_app, name="presets", help="Published systems as recipes: l
 app.command("eval")(evaluate)
 app.command()(rescore)
 app.command()(compare)
+app.command()(report)
 
 Model = Annotated[str, typer.Option("--model", "-m", help="`nano`, or the folder of a checkpoint.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", "-i", help="A picture; repeat for several.")]

@@ -63,6 +63,9 @@ def list_corpora(root: Root = None, as_json: Json = False) -> None:
 def build(
     names: Names = None,
     tier: Annotated[str | None, typer.Option(help="All corpora of tier S, M (and S) or L (and S, M).")] = None,
+    tested: Annotated[
+        bool, typer.Option("--tested", help="Only what no training reads, into a --root of its own.")
+    ] = False,
     root: Root = None,
 ) -> None:
     """Build corpora, fetching what they are made of. Continues after an interruption; does nothing for what is built.
@@ -76,13 +79,16 @@ def build(
     if not names and tier is None:
         raise DataError("name the corpora to build, or say --tier; `polymodal corpus list` shows them")
     chosen = corpora.expand(names or [], tier)
+    if tested and root is None:
+        raise DataError("--tested builds corpora without their training items: name a --root of their own")
+    home = None if tested else root  # of the usual cache
     for asset in dict.fromkeys(asset for name in chosen for asset in corpora.EVERY[name].assets):
-        if assets.state(asset, root=root) != "ready":
+        if assets.state(asset, root=home) != "ready":
             with fetch_bar(asset) as progress:
-                assets.fetch(asset, progress, root=root)
+                assets.fetch(asset, progress, root=home)
     for name in chosen:
         with _bar(name) as report:
-            folder = corpora.build(name, root, report)
+            folder = corpora.build_tested(name, root, report) if tested and root else corpora.build(name, root, report)
         typer.echo(f"{name}  {corpora.manifest(name, root)['items']} items  {folder}")
 
 

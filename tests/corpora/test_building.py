@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from polymodal import corpora
 from polymodal.corpora import building, read
 from polymodal.corpora.building import Job, Recipe, run
+from polymodal.corpora.catalog import Corpus
 from polymodal.corpora.items import Item, manifest
 from polymodal.errors import DataError, MediaError
 
@@ -165,3 +167,24 @@ def test_a_line_that_is_no_item_is_named(tmp_path):
     (folder / "items.jsonl").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=r"items.jsonl:3: vend"):
         read("toy", tmp_path)
+
+
+def test_what_no_training_reads_is_built_apart_and_never_in_the_usual_cache(tmp_path, monkeypatch):
+    source = Source(6)
+    jobs = source.jobs()
+    pairs = [
+        Job([i.model_copy(update={"split": split}) for i in job.items], job.make)
+        for job, split in zip(jobs, SPLITS, strict=True)
+    ]
+    monkeypatch.setitem(corpora.CORPORA, "toy", Corpus("toys", (), lambda folders: pairs, 1))
+    monkeypatch.setitem(corpora.EVERY, "toy", corpora.CORPORA["toy"])
+    monkeypatch.setattr(corpora.assets, "root", lambda: tmp_path / "usual")
+    whole = {i.id: i.read() for i in read("toy", corpora.build("toy", tmp_path / "whole").parents[1])}
+    corpora.build_tested("toy", tmp_path / "own")
+    apart = {i.id: i.read() for i in read("toy", tmp_path / "own")}
+    assert apart == {name: whole[name] for name in ("i2", "i3", "i4", "i5")}
+    with pytest.raises(DataError, match="--root of its own"):
+        corpora.build_tested("toy", tmp_path / "usual")
+
+
+SPLITS = ("train", "held-out", "test")

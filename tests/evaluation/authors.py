@@ -174,6 +174,10 @@ def amber(folder: Path) -> Files:
     queries = [{"id": i, "image": "AMBER_1.jpg", "query": "Is there a bird?"} for i in (2, 3, 4)]
     put(folder / "data/annotations.json", truths)
     put(folder / "data/query/query_discriminative.json", queries)
+    put(folder / "data/query/query_generative.json", [{"id": 1, "image": "AMBER_1.jpg", "query": "Describe this image."}])
+    related = {"tree": ["trunk", "leaf"], "bird": ["beak"], "sky": ["cloud"], "grass": []}
+    put(folder / "data/relation.json", related)
+    put(folder / "data/safe_words.txt", "sky\n")
     put(folder / "data/metrics.txt", "chair_score = __import__('os').system('true')\n")
     put(folder / "image/AMBER_1.jpg", png())
     return Files(folder)
@@ -382,8 +386,49 @@ def common_voice(folder: Path) -> Files:
     return Files(folder)
 
 
+def wav(seconds: float) -> bytes:
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, *sound(seconds), format="WAV")
+    return buffer.getvalue()
+
+
+def polymodal_bench(folder: Path) -> Files:
+    """A folder of the cache with three small corpora: charts, sentences and requests."""
+    from polymodal.corpora import CORPORA
+    from polymodal.corpora.building import Job, Recipe, run
+    from polymodal.corpora.items import QA, Item
+
+    def item(corpus: str, name: str, modality: str, suffix: str, **more: Any) -> Item:
+        about = {"caption": name, "concept": name, "source": corpus, "vendor": "test", "licence": "CC0-1.0"}
+        splits = {"split": "test", "concept_split": "test"}
+        return Item(id=name, modality=modality, file=f"{name}.{suffix}", **{**about, **splits, **more})
+
+    def chart(i: int) -> Job:
+        options = ["It is red.", "It is blue.", "It is green."]
+        asked = QA(ask="What color is the line?", answer=options[i % 3], type="trend", options=options)
+        return Job([item("charts", f"chart-{i}", "image", "png", questions=[asked])], lambda: [png(i)])
+
+    def wish(i: int) -> Job:
+        asked = QA(ask=f"What is a thing {i}?", answer=f"Thing {i} is", type="words")
+        words = item("requests", f"words-{i}", "text", "txt", group="words", questions=[asked])
+        aloud = item("requests", f"aloud-{i}", "text", "txt", group="aloud", text=f"The cat number {i} sleeps.")
+        return Job([words, aloud], lambda: [f"w{i}".encode(), f"a{i}".encode()])
+
+    def sentence(i: int) -> Job:
+        spoken = item("sentences", f"say-{i}", "audio", "wav", text=f"a cat {i}", tags=["known-words"])
+        return Job([spoken], lambda: [wav(0.2 + i / 50)])
+
+    for name, job, size in (("charts", chart, 9), ("requests", wish, 6), ("sentences", sentence, 6)):
+        jobs = [job(i) for i in range(size)]
+        run(Recipe(name, CORPORA[name].version if name in CORPORA else 1), lambda jobs=jobs: jobs, folder)
+    return Files(folder, split="built")
+
+
 MADE: dict[str, Callable[[Path], Files]] = {
     "vqav2": vqav2,
+    "polymodal-bench": polymodal_bench,
     "okvqa": okvqa,
     "textvqa": textvqa,
     "vizwiz": vizwiz,
@@ -396,6 +441,7 @@ MADE: dict[str, Callable[[Path], Files]] = {
     "vsr": vsr,
     "goat-bench": goat,
     "amber": amber,
+    "amber-descriptions": amber,
     "mme-perception": mme_perception,
     "mme-cognition": mme_cognition,
     "mmbench": mmbench,
@@ -409,7 +455,10 @@ MADE: dict[str, Callable[[Path], Files]] = {
     "mathvista": mathvista,
     "ocrbench": ocrbench,
     "coco-caption": coco_captions,
+    "coco-retrieval": coco_captions,
+    "coco-t2i": coco_captions,
     "flickr30k": flickr,
+    "flickr30k-retrieval": flickr,
     "chair": chair,
     "refcoco": _refcoco("unc"),
     "refcoco+": _refcoco("unc"),

@@ -27,3 +27,14 @@ def test_what_has_no_protocol_is_not_yet():
         assert (row.state == "not yet") == (not row.protocols), row.name
         assert row.files, row.name
         assert row.licence, row.name
+        assert row.get, row.name
+
+
+SURVEY = """okvqa iconqa vqav2 gqa vizwiz scienceqa-img textvqa pope mme-perception mme-cognition mmbench mmbench-cn
+seed-bench-img llava-bench mm-vet q-bench hateful-memes vsr goat-bench mathvista mmmu cmmmu benchlmm ocrbench"""
+
+
+def test_every_benchmark_of_the_surveys_table_and_the_six_beside_it_has_a_protocol():
+    protocols = {row.name: row.protocols for row in catalog.rows()}
+    assert len(SURVEY.split()) == 18 + 6
+    assert all(protocols[name] for name in SURVEY.split())

@@ -13,12 +13,16 @@ from tests.conftest import picture, sound
 OPTIONS = ["a cat", "hello world", "x", "the quick brown fox jumps over a lazy dog"]
 
 
+ALIKE = ["this is a cat", "this is a hat", "this is a", "this is a cat and a dog"]
+
+
+@pytest.mark.parametrize("options", [OPTIONS, ALIKE, ["a cat"], ["a cat", "a cat"]])
 @pytest.mark.parametrize("which", ["tiny", "tiny_t5"])
-def test_scores_are_the_log_likelihood_of_the_whole_answer(which, request):
+def test_scores_are_the_log_likelihood_of_the_whole_answer(which, options, request):
     composition = request.getfixturevalue(which)
     messages = [user(image(picture(1)), audio(sound(0.3)), "what is this?")]
-    scores = likelihoods(composition, messages, OPTIONS)
-    for option, score in zip(OPTIONS, scores, strict=True):
+    scores = likelihoods(composition, messages, options)
+    for option, score in zip(options, scores, strict=True):
         example = composition.processor.encode([*messages, assistant(option)])
         with torch.no_grad():
             out = composition.model(collate([example], composition.processor.pad_id))

@@ -76,3 +76,29 @@ def test_only_shared_questions_are_compared_and_order_is_nothing():
     assert compare(GQA, random.Random(1).sample(a, 100), b) == found
     with pytest.raises(EvaluationError, match="share no question"):
         compare(GQA, a, [replace(record, id=f"x{record.id}") for record in b])
+
+
+def test_questions_about_one_picture_are_drawn_together():
+    """Ten pictures of which each is all right or all wrong tell as much as ten questions, not as a hundred."""
+    apart = [Record(str(i), float(i // 10 % 2), extra={"part": "open"}) for i in range(100)]
+    together = [replace(record, shown=str(i // 10)) for i, record in enumerate(apart)]
+    widths = [high - low for low, high in (interval(GQA, apart), interval(GQA, together))]
+    assert widths[1] > 2.5 * widths[0]
+    assert interval(GQA, [replace(record, shown=str(i)) for i, record in enumerate(apart)]) == interval(GQA, apart)
+
+
+def test_of_error_rates_the_lower_one_wins():
+    wer = PROTOCOLS["librispeech@wer"]
+    good, bad = ([Record(str(i), float(e == 0), extra={"errors": e, "of": 5}) for i in range(40)] for e in (0, 2))
+    found = compare(wer, bad, good)
+    assert (found.less, found.winner) == (True, "b")
+    assert found.difference < 0
+    assert found.better == 40
+    assert compare(wer, good, bad).winner == "a"
+    assert compare(GQA, shares(5, 80), shares(60, 80)).winner == "b"
+    assert compare(GQA, shares(5, 80), shares(5, 80)).winner is None
+
+
+def test_every_number_that_says_lower_is_better_is_compared_so():
+    for protocol in PROTOCOLS.values():
+        assert ("lower is better" in protocol.about) == protocol.less, protocol.id

@@ -28,14 +28,15 @@ def test_what_was_written_is_read_back(tmp_path):
     path = tmp_path / "new/a.jsonl"
     own = [prediction("random:1", "é 🙂\n\u2028"), prediction("random:2", "", error="gone.jpg: no such file")]
     ranked = Prediction("k", Question("3", "?", (), "A", {"options": ["x"]}, "g"), Answer(likelihoods=(-1.5, -2.0)))
+    talk = Prediction("k", Question("4", "?", (), ""), Answer("z", before=("x", "y")))  # an empty reference is one
     with Writer(path, HEADER) as writer:
         writer.append(own)
-        writer.append([ranked])
+        writer.append([ranked, talk])
     saved = read(path)
     assert saved.header == HEADER
-    assert list(saved.predictions.values()) == [*own, ranked]
-    assert saved.missing == 1
-    assert path.read_bytes().count(b"\n") == 4
+    assert list(saved.predictions.values()) == [*own, ranked, talk]
+    assert saved.missing == 0
+    assert path.read_bytes().count(b"\n") == 5
 
 
 def test_every_batch_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):

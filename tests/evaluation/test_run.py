@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from polymodal.content import assistant, user
 from polymodal.errors import EvaluationError
 from polymodal.evaluation import run
 from polymodal.evaluation.files import Files
 from polymodal.evaluation.predictions import Header, Writer, read
-from polymodal.evaluation.protocol import Question
+from polymodal.evaluation.protocol import Answer, Prompt, Question, in_rounds
 from polymodal.evaluation.protocols import PROTOCOLS
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling
@@ -63,6 +65,51 @@ def test_options_are_ranked_several_pictures_shown_and_bytes_read(protocol, tiny
     assert all(answer.error is None for answer in answers.values())
     if protocol.endswith("likelihood"):
         assert all(len(answer.likelihoods) == 4 for answer in answers.values())
+
+
+def test_rounds_follow_each_other_with_what_was_said_before_and_are_saved(tiny, tmp_path):
+    def prompt(question):
+        rounds = (user("and then?"), user("the end?")) if question.id == "1" else ()
+        return Prompt((user(question.text),), then=rounds)
+
+    protocol = replace(PROTOCOLS["gqa@official"], prompt=prompt)
+    questions = [Question(str(i), f"what is {i}?", reference="x") for i in range(3)]
+    path = tmp_path / "a.jsonl"
+
+    def go():
+        with Writer(path, Header("gqa@official", "tiny", SHORT.model_dump(), None, 3)) as writer:
+            run.ask(tiny, protocol, questions, writer, "tiny", SHORT, batch=2)
+        return {name: found.answer for name, found in read(path).predictions.items()}
+
+    answers = go()
+
+    def alone(*turns):
+        (parts,) = tiny.generate([list(turns)], SHORT)
+        return "".join(part.text or "" for part in parts).strip()
+
+    first = alone(user("what is 1?"))
+    second = alone(user("what is 1?"), assistant(first), user("and then?"))
+    third = alone(user("what is 1?"), assistant(first), user("and then?"), assistant(second), user("the end?"))
+    assert answers["1"].before == (first, second)
+    assert answers["1"].text == third
+    assert answers["0"].before == ()
+    size = path.stat().st_size
+    assert go() == answers
+    assert path.stat().st_size == size  # nothing is asked again
+
+
+def test_an_error_ends_a_conversation():
+    prompts = [Prompt((user("a"),), then=(user("b"),)), Prompt((user("c"),), then=(user("d"), user("e")))]
+    asked = []
+
+    def ask(some):
+        asked.append([[message.text for message in prompt.messages] for prompt in some])
+        return [Answer(error="gone") if prompt.messages[0].text == "a" else Answer(str(len(asked))) for prompt in some]
+
+    first, second = in_rounds(prompts, ask)
+    assert first.error == "gone"
+    assert (second.before, second.text) == (("1", "2"), "3")
+    assert asked == [[["a"], ["c"]], [["c", "1", "d"]], [["c", "1", "d", "2", "e"]]]
 
 
 def test_a_run_stopped_after_any_question_ends_in_the_same_answers_and_asks_only_the_rest(tiny, tmp_path):
@@ -169,8 +216,8 @@ def test_a_torn_file_is_told_and_goes_on(command, tmp_path):
     [
         (("eval", "nano", "-b", "poppe", "-d", "."), "did you mean 'pope'"),
         (("eval", "nano", "-b", "pope", "-d", "gone"), "gone: no such file or folder"),
-        (("eval", "nano", "-b", "mm-vet", "-d", "."), "mm-vet@graded is graded by a language model"),
-        (("eval", "nano", "-b", "pope"), "--list shows the benchmarks"),
+        (("eval", "nano", "-b", "mm-vet", "-d", "."), "name one with --judge URL#MODEL"),
+        (("eval", "nano", "-b", "pope"), "--data names the folder of its authors' files"),
         (("eval", "nano", "-b", "pope", "-d", ".", "--part", "3/2"), "--part is I/N"),
         (("rescore", "gone.jsonl"), "gone.jsonl: cannot be read"),
     ],

@@ -127,9 +127,10 @@ def read(name: str, root: Path | None = None) -> list[Item]:
     """
     home = name.rstrip("/") if "://" in name else str(_built(name, root))
     items = []
-    lines = (
-        shards.fetch(f"{home}/items.jsonl").decode("utf-8").rstrip("\n").split("\n")
-    )  # not at other separators in a text
+    try:
+        lines = shards.fetch(f"{home}/items.jsonl").decode("utf-8").rstrip("\n").split("\n")  # at no other separator
+    except UnicodeDecodeError as error:
+        raise DataError(f"{home}/items.jsonl: not UTF-8 at byte {error.start}") from error
     for number, line in enumerate(lines, 1):
         try:
             fields = json.loads(line)
@@ -139,7 +140,7 @@ def read(name: str, root: Path | None = None) -> list[Item]:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "line"
             raise DataError(f"{home}/items.jsonl:{number}: {field}: {first['msg']}") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{home}/items.jsonl:{number}: not an item with its place ({error})") from error
     return items
 

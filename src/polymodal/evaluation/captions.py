@@ -12,18 +12,20 @@ from collections.abc import Mapping, Sequence
 
 Grams = Counter[tuple[str, ...]]
 
-_PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
-)
+# The authors' list has brackets in capitals, which their own tokenizer writes small: they stay in captions, as words
+_PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 _TOKEN = re.compile(
-    r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\d+(?:[.,:/]\d+)+|(?:[a-z]\.){2,}|\w+(?:[-'&/]\w+)*(?<!')|\.\.\.|--|[^\w\s]"
+    r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\b(?:mr|mrs|ms|dr|st|vs|jr|sr|prof|mt|ave)\.(?=\s+\w)|\d+(?:[.,:/]\d+)+|(?:[a-z]\.){2,}"
+    r"|@?\w+(?:[-'&/.]\w+)*(?<!')|\.\.\.|--|[^\w\s]"
 )
-_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "{": "-lcb-", "}": "-rcb-", '"': "''"}
+_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "{": "-lcb-", "}": "-rcb-", "[": "-lsb-", "]": "-rsb-", '"': "''"}
+_PARTS = re.compile(r"\b(can)(not)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b|\b(gim|lem)(me)\b")  # two words written as one
 
 
 def tokens(caption: str) -> list[str]:
     """Lower-case words without punctuation. "don't" is two, "t-shirt" one."""
-    text = caption.lower().replace("’", "'")
+    text = caption.lower().replace("’", "'").replace("…", "...")
+    text = _PARTS.sub(lambda found: " ".join(filter(None, found.groups())), text)
     text = re.sub(r"(\w)(n't|'(?:s|re|ve|ll|d|m))\b", r"\1 \2", text)
     found = (_BRACKETS.get(token, token) for token in _TOKEN.findall(text))
     return [token for token in found if token not in _PUNCTUATION]

@@ -16,14 +16,16 @@ from polymodal.evaluation.protocols import PROTOCOLS
 STATES = {
     "ready": "fields of its files and its rules are those in the code of its authors, or of the codebase that is named",
     "ready, files as remembered": "the same, but the names of its files and fields were written down from memory",
-    "needs a judge": "a language model grades it, which `Protocol.with_judge` takes in Python; the command line refuses it",
+    "needs a judge": "a language model grades it: `--judge URL#MODEL`, or `Protocol.with_judge` in Python",
+    "needs an encoder": "an encoder looks at the pictures that were made: `--encoder NAME` or a folder",
     "not yet": "nothing here reads it",
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A benchmark. `files`: its authors', which `--data` holds; `pictures`: what `--images` holds, if not there."""
+    """A benchmark. `files`: its authors', which `--data` holds; `pictures`: what `--images` holds, if not there; `get`:
+    where both are had, as remembered: nothing here fetches them."""
 
     name: str
     title: str
@@ -33,6 +35,7 @@ class Row:
     files: str
     pictures: str
     licence: str
+    get: str
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def rows() -> tuple[Row, ...]:
         if not own:
             state = "not yet"
         elif all(protocol.judged for protocol in own):
-            state = "needs a judge"
+            state = "needs a judge" if own[0].by == "judge" else "needs an encoder"
         out.append(Row(name=name, state=state, protocols=tuple(protocol.id for protocol in own), **row))
     return tuple(out)
 
@@ -62,9 +65,13 @@ def markdown() -> str:
     every = rows()
     lines = ["| state | benchmarks | |", "|---|---|---|"]
     lines += [f"| {state} | {sum(row.state == state for row in every)} | {about} |" for state, about in STATES.items()]
-    lines += ["", "| benchmark | | state | files of the authors | pictures | licence | |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| benchmark | | state | files of the authors | pictures | licence | from | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row in every:
-        cells = (f"`{row.name}`", row.title, row.state, row.files, row.pictures, row.licence, row.note)
+        cells = (f"`{row.name}`", row.title, row.state, row.files, row.pictures, row.licence, row.get, row.note)
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| protocol | what its number is |", "|---|---|"]
     lines += [f"| `{protocol.id}` | {protocol.about} |" for protocol in PROTOCOLS.values()]

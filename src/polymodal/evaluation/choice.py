@@ -46,12 +46,20 @@ def _answer(example: Example, start: int) -> Tensor:
 
 
 def _from_cache(composition: Composition, embeds: Tensor, answers: list[Tensor]) -> Tensor:
+    """What all answers begin with is read once, with the prompt; the rest of each from the cache."""
     from transformers import DynamicCache
 
-    lm = composition.model.backbone.lm
-    out = lm(inputs_embeds=embeds, use_cache=True, past_key_values=DynamicCache(config=lm.config), logits_to_keep=1)
-    first = out.logits[0, -1].log_softmax(-1)
-    scores = [first[answer[0]] for answer in answers]
+    model, lm = composition.model, composition.model.backbone.lm
+    # A backbone that looks at media between its layers reads the columns of its batch alone at once
+    alike = 0 if any(part.fusion.attends for part in model.modalities.values()) else _alike(answers)
+    shared = answers[0][None, :alike]
+    embeds = torch.cat([embeds, lm.get_input_embeddings()(shared).to(embeds.dtype)], 1)
+    cache = DynamicCache(config=lm.config)
+    out = lm(inputs_embeds=embeds, use_cache=True, past_key_values=cache, logits_to_keep=alike + 1)
+    first = out.logits[0, -alike - 1 :].log_softmax(-1)
+    begun = first[:-1].gather(-1, shared[0, :, None]).sum()
+    answers = [answer[alike:] for answer in answers]
+    scores = [begun + first[-1, answer[0]] for answer in answers]
     longest = max(map(len, answers))
     if longest > 1:
         cache = out.past_key_values
@@ -61,3 +69,11 @@ def _from_cache(composition: Composition, embeds: Tensor, answers: list[Tensor])
         for i, answer in enumerate(answers):
             scores[i] = scores[i] + rest[i, : len(answer) - 1].gather(-1, answer[1:, None]).sum()
     return torch.stack(scores)
+
+
+def _alike(answers: list[Tensor]) -> int:
+    """How many ids all answers begin with, short of the last of the shortest."""
+    most = min(map(len, answers)) - 1
+    rows = torch.stack([answer[:most] for answer in answers])
+    unlike = (rows != rows[0]).any(0).nonzero()
+    return int(unlike[0, 0]) if len(unlike) else most

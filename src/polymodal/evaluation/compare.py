@@ -3,7 +3,8 @@ of right answers, the bootstrap's otherwise; and that two runs are compared ques
 drawn anew (the paired bootstrap; Koehn 2004), because most of what makes a benchmark's score vary is which questions it
 asks.
 
-Questions that are scored together are drawn together. Questions that merely share a picture are drawn apart.
+Questions that are scored together are drawn together, and so are questions that share what is shown: of ten questions about
+one picture a model has all or none more often than of ten about ten.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ MOST = 3_000_000  # records that are scored anew in all, where a total is no mea
 
 @dataclass(frozen=True)
 class Comparison:
-    """`a`, `b`: the main number of each over the questions of both; `difference`: b - a, with its 95 % interval. `better`,
-    `worse`: questions on which b scores more, and less. `only_a`, `only_b`: questions that the other was not asked."""
+    """`a`, `b`: the main number of each over the questions of both; `difference`: b - a, with its 95 % interval; `less`: of
+    these numbers less is better. `better`, `worse`: questions on which b scores more, and less (a score is never an error
+    rate). `only_a`, `only_b`: questions that the other was not asked."""
 
     a: float
     b: float
@@ -36,6 +38,12 @@ class Comparison:
     worse: int
     only_a: int = 0
     only_b: int = 0
+    less: bool = False
+
+    @property
+    def winner(self) -> str | None:
+        """`a` or `b`, whichever is better; None where the interval does not tell."""
+        return None if not self.sure else "b" if (self.difference > 0) != self.less else "a"
 
     @property
     def sure(self) -> bool:
@@ -43,9 +51,12 @@ class Comparison:
         return self.low > 0 or self.high < 0
 
 
-def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS) -> tuple[float, float]:
-    """The 95 % interval of the main number."""
-    if _is_mean(protocol, records) and all(record.score in (0, 1) for record in records):
+def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS) -> tuple[float, float] | None:
+    """The 95 % interval of the main number; None where it has none."""
+    if protocol.whole:
+        return None
+    alone = len(set(_owners(records))) == len(records)
+    if alone and _is_mean(protocol, records) and all(record.score in (0, 1) for record in records):
         return wilson(int(sum(record.score for record in records)), len(records))
     (drawn,) = _resampled(protocol, [records], rounds)
     low, high = np.quantile(drawn, (0.025, 0.975))
@@ -53,7 +64,10 @@ def interval(protocol: Protocol, records: Sequence[Record], rounds: int = ROUNDS
 
 
 def compare(protocol: Protocol, a: Sequence[Record], b: Sequence[Record], rounds: int = ROUNDS) -> Comparison:
-    """Two runs on the questions of both. Raises `EvaluationError` where they share none."""
+    """Two runs on the questions of both. Raises `EvaluationError` where they share none, or where their number has no
+    interval."""
+    if protocol.whole:
+        raise EvaluationError(f"{protocol.id}: a number of whole sets has no interval to compare by")
     first, second = ({record.id: record for record in records} for records in (a, b))
     both = sorted(first.keys() & second.keys())
     if not both:
@@ -74,11 +88,12 @@ def compare(protocol: Protocol, a: Sequence[Record], b: Sequence[Record], rounds
         sum(r.score < e.score for e, r in pairs),
         len(first) - len(both),
         len(second) - len(both),
+        protocol.less,
     )
 
 
 def _is_mean(protocol: Protocol, records: Sequence[Record]) -> bool:
-    """Whether the main number is the mean score of questions that stand alone."""
+    """Whether the main number is the mean score of questions, none of which is scored together with another."""
     if any(record.group for record in records):
         return False
     return abs(protocol.totals(records)[protocol.main] - mean(record.score for record in records)) < 1e-9
@@ -89,19 +104,29 @@ def _resampled(protocol: Protocol, runs: Sequence[Sequence[Record]], rounds: int
     intervals."""
     random = np.random.default_rng(0)
     groups: dict[str, list[int]] = {}
-    for i, record in enumerate(runs[0]):
-        groups.setdefault(record.group or f"\0{i}", []).append(i)
+    for i, owner in enumerate(_owners(runs[0])):
+        groups.setdefault(owner, []).append(i)
     places = list(groups.values())
     if all(_is_mean(protocol, records) for records in runs):
-        scores = np.array([[record.score for record in records] for records in runs])
+        sums = np.array([[sum(records[i].score for i in place) for place in places] for records in runs])
+        sizes = np.array([len(place) for place in places])
         draws = [random.integers(0, len(places), len(places)) for _ in range(rounds)]
-        return list(np.array([scores[:, draw].mean(1) for draw in draws]).T)
+        return list(np.array([sums[:, draw].sum(1) / sizes[draw].sum() for draw in draws]).T)
     rounds = max(100, min(rounds, MOST // len(runs[0])))
     out: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         draw = random.integers(0, len(places), len(places))
         for numbers, records in zip(out, runs, strict=True):
             # A group that is drawn twice is two groups
-            again = [replace(records[i], group=f"{k}:{records[i].group}") for k, g in enumerate(draw) for i in places[g]]
+            again = [_again(records[i], k) for k, g in enumerate(draw) for i in places[g]]
             numbers.append(protocol.totals(again).get(protocol.main, 0.0))
     return [np.array(numbers) for numbers in out]
+
+
+def _owners(records: Sequence[Record]) -> list[str]:
+    """With what each record is drawn: its group, or else what is shown, or else nothing."""
+    return [record.group or (f"\0{record.shown}" if record.shown else f"\0{i}") for i, record in enumerate(records)]
+
+
+def _again(record: Record, draw: int) -> Record:
+    return replace(record, group=f"{draw}:{record.group}") if record.group else record

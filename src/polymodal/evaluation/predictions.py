@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ class Saved:
 
 def hashes(prompt: Prompt) -> tuple[str, ...]:
     """SHA-256 of each media part. Raises `MediaError` for media that cannot be read."""
-    return tuple(media.fingerprint(part) for message in prompt.messages for part in message.parts if part.type != "text")
+    turns = (*prompt.messages, *prompt.then)
+    return tuple(media.fingerprint(part) for message in turns for part in message.parts if part.type != "text")
 
 
 def key_of(prompt: Prompt, shown: Sequence[str], model: str, decoding: Mapping[str, Any]) -> str:
@@ -88,6 +89,10 @@ def key_of(prompt: Prompt, shown: Sequence[str], model: str, decoding: Mapping[s
         return [message.role, *([part.type, part.text if part.type == "text" else next(places)] for part in parts)]
 
     told = [[written(message) for message in prompt.messages], prompt.options, model, dict(decoding)]
+    if prompt.makes:
+        told.append("makes")
+    if prompt.then:
+        told.append([written(message) for message in prompt.then])
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -97,6 +102,7 @@ class Writer:
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
+        self.media = path.with_name(f"{path.name.removesuffix('.jsonl')}.media")  # what was made
         self.known: dict[str, Prediction] = {}
         self.torn = 0
         if path.exists() and path.stat().st_size:
@@ -176,7 +182,8 @@ def rescore(saved: Saved, protocol: Protocol) -> list[Record]:
     for one of another benchmark."""
     if protocol.benchmark != saved.header.benchmark:
         raise EvaluationError(f"these are answers to {saved.header.benchmark}; {protocol.id} cannot score them")
-    return [protocol.mark(found.question, found.answer) for _, found in sorted(saved.predictions.items())]
+    answers = [found for _, found in sorted(saved.predictions.items())]
+    return [replace(protocol.mark(one.question, one.answer), shown=" ".join(one.media)) for one in answers]
 
 
 def _read(path: Path) -> tuple[Header, list[Prediction], int]:
@@ -215,7 +222,7 @@ def _line(prediction: Prediction) -> dict[str, Any]:
         "id": question.id,
         "answer": said,
         "media": list(prediction.media),
-        "question": {name: value for name, value in kept.items() if value not in ("", {})},
+        "question": {name: value for name, value in kept.items() if name == "reference" or value not in ("", {})},
     }
 
 
@@ -224,5 +231,8 @@ def _prediction(row: dict[str, Any]) -> Prediction:
     question = Question(
         row["id"], asked.get("text", ""), (), asked.get("reference"), asked.get("extra", {}), asked.get("group", "")
     )
-    answer = Answer(said.get("text", ""), tuple(said.get("likelihoods", ())), said.get("error"))
+    answer = Answer(
+        said.get("text", ""), tuple(said.get("likelihoods", ())), said.get("error"), tuple(said.get("made", ()))
+    )
+    answer = replace(answer, before=tuple(said.get("before", ())))
     return Prediction(row["key"], question, answer, tuple(row.get("media", ())))

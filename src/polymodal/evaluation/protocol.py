@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from typing import Protocol as Interface
 
-from polymodal.content import Message, Part, user
+from polymodal.content import Message, Part, assistant, user
 from polymodal.errors import EvaluationError, nearest
 from polymodal.evaluation.files import Files
 
@@ -36,29 +36,38 @@ class Question:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked. `options`: where there are any, the model does not write but ranks these by likelihood."""
+    """What a model is asked. `options`: where there are any, the model does not write but ranks these by likelihood.
+    `makes`: it may make media, which are kept beside the answers and looked at. `then`: turns of the user that follow, each
+    behind the answer to the one before; the last answer counts."""
 
     messages: tuple[Message, ...]
     options: tuple[str, ...] = ()
+    makes: bool = False
+    then: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said: `text`, or the log-likelihood of each option of the prompt. `error`: why it could not be asked."""
+    """What a model said: `text`, or the log-likelihood of each option of the prompt. `error`: why it could not be asked.
+    `made`: of each thing it made, its `type`, `caption`, `output`, `file` beside the answers, and what `witness` noted.
+    `before`: the answers of the rounds before the last."""
 
     text: str = ""
     likelihoods: tuple[float, ...] = ()
     error: str | None = None
+    made: tuple[Mapping[str, Any], ...] = ()
+    before: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
-        return self.error is None and not self.likelihoods and not self.text.strip()
+        return self.error is None and not self.likelihoods and not self.made and not self.text.strip()
 
 
 @dataclass(frozen=True)
 class Record:
     """A scored item. `score`: in [0, 1]. `read`: what the answer was read as; None if nothing. `group`: that of the
-    question; records of one are resampled together. `extra`: what totals need."""
+    question; records of one are resampled together, and so are those of one `shown` (the hashes of what was shown) that
+    have no group. `extra`: what totals need."""
 
     id: str
     score: float
@@ -69,21 +78,36 @@ class Record:
     unparsed: bool = False  # the protocol's rules found no answer in it
     guessed: bool = False  # the protocol drew an answer at random, or would always have found one
     extra: Mapping[str, Any] = field(default_factory=dict)
+    shown: str = ""
 
 
-class Judge(Interface):
-    """A language model that grades. `name` becomes part of the name of every score it gives."""
+class Grader(Interface):
+    """What a score depends on beside its rules. `name` becomes part of the name of every score it gives."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
+
+class Judge(Grader, Interface):
+    """A language model that grades."""
 
     def __call__(self, prompt: str) -> str: ...
+
+
+GRADERS = {  # by `Protocol.by`; of an encoder, `eyes.Eyes`; of Java, `java.Java`
+    "judge": "a language model: give a judge",
+    "encoder": "an encoder of pictures: name one",
+    "java": "programs in Java: polymodal[captions] brings them",
+}
 
 
 @dataclass(frozen=True)
 class Protocol:
     """`read`, `prompt`, `score`, `total`: see the module. `main`: the number of the totals that is quoted. `tokens`: of the
-    longest answer. `splits`: of `Files.split`, the default first. `grade`: of a protocol that needs a judge, how it scores
-    with one; `score` is then not there."""
+    longest answer. `splits`: of `Files.split`, the default first. `home`: its data are the corpora built here. `less`: of
+    the main number less is better. `whole`: it is of all answers together and of no set drawn anew, so that it has no
+    interval. `grade`: of a protocol that needs a grader, how it scores with one; `score` is then not there. `by`: which
+    grader: see `GRADERS`."""
 
     benchmark: str
     name: str
@@ -95,7 +119,11 @@ class Protocol:
     main: str = "accuracy"
     tokens: int = 16
     splits: tuple[str, ...] = ()
-    grade: Callable[[Question, Answer, Judge], Record] | None = None
+    grade: Callable[[Question, Answer, Any], Record] | None = None
+    home: bool = False
+    less: bool = False
+    whole: bool = False
+    by: str = "judge"
 
     @property
     def id(self) -> str:
@@ -105,8 +133,8 @@ class Protocol:
     def judged(self) -> bool:
         return self.grade is not None
 
-    def with_judge(self, judge: Judge) -> Protocol:
-        """This protocol, graded by `judge`, whose name its own now bears."""
+    def with_judge(self, judge: Grader) -> Protocol:
+        """This protocol, graded by `judge`, or looked at by an encoder, whose name its own now bears."""
         grade = self.grade
         if grade is None:
             raise EvaluationError(f"{self.id} is scored by rules and takes no judge")
@@ -116,7 +144,7 @@ class Protocol:
         """The record of one answer. One that could not be asked scores 0 under every protocol, and is counted as an error.
         Raises `EvaluationError` where a judge is needed and none is given, or the authors keep the reference."""
         if self.score is None:
-            raise EvaluationError(f"{self.id} is graded by a language model: give a judge, there is no score without one")
+            raise EvaluationError(f"{self.id} is graded by {GRADERS[self.by]}, there is no score without one")
         if question.reference is None:
             raise EvaluationError(
                 f"{self.id}: question {question.id} has no reference; its authors score it on their server"
@@ -132,7 +160,10 @@ class Protocol:
         """The numbers of the protocol. Raises `EvaluationError` for no records at all: a mean of nothing is no number."""
         if not records:
             raise EvaluationError(f"{self.id}: no answers to score")
-        return self.total(records)
+        try:
+            return self.total(records)
+        except ValueError as error:
+            raise EvaluationError(f"{self.id}: {error}") from error
 
 
 def counts(records: Iterable[Record]) -> dict[str, int]:
@@ -158,6 +189,21 @@ def find(name: str, protocols: Mapping[str, Protocol]) -> Protocol:
 def asked(question: Question, text: str | None = None, options: Sequence[str] = ()) -> Prompt:
     """The plain prompt: the media of the question, then `text` (the question itself by default)."""
     return Prompt((user(*question.media, question.text if text is None else text),), tuple(options))
+
+
+def in_rounds(prompts: Sequence[Prompt], ask: Callable[[Sequence[Prompt]], list[Answer]]) -> list[Answer]:
+    """The answers to prompts whose turns follow each other: all are asked the first, then those that have a second it, with
+    what each said before. `ask` answers prompts of one turn. An error ends the conversation."""
+    answers = ask([replace(prompt, then=()) for prompt in prompts])
+    going = {i: prompt for i, prompt in enumerate(prompts) if prompt.then}
+    while going := {i: prompt for i, prompt in going.items() if prompt.then and answers[i].error is None}:
+        for i, prompt in going.items():
+            turns = (*prompt.messages, assistant(answers[i].text), prompt.then[0])
+            going[i] = replace(prompt, messages=turns, then=prompt.then[1:])
+        said = ask([replace(prompt, then=()) for prompt in going.values()])
+        for i, answer in zip(going, said, strict=True):
+            answers[i] = replace(answer, before=(*answers[i].before, answers[i].text))
+    return answers
 
 
 def mean(values: Iterable[float]) -> float:

@@ -5,26 +5,27 @@ a question which cannot be asked is an answer too: an error, counted and asked a
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 
 from polymodal.errors import EvaluationError, PolymodalError
+from polymodal.evaluation.checkpoint import sampled
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
-from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question
+from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, in_rounds
+from polymodal.evaluation.witness import kept
 from polymodal.model.composition import Composition
 from polymodal.model.generation import Sampling, generate
 from polymodal.model.sequence import Example, MediaItem
 
 WINDOW = 16  # batches whose questions are sorted by length together
 KEPT = 64  # media items whose features are kept for the next question
-SAMPLE = 1024  # values of each tensor that a model is known by
 T = TypeVar("T")
 
 
@@ -61,13 +62,8 @@ def limited(questions: Iterable[Question], limit: int | None) -> list[Question]:
 
 def identity(composition: Composition) -> str:
     """What a model is known by: its recipe, and values of every tensor at even distances."""
-    digest = hashlib.sha256(json.dumps(composition.recipe.model_dump(mode="json"), sort_keys=True, default=str).encode())
-    for name, tensor in sorted(composition.model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        some = flat[:: max(1, flat.numel() // SAMPLE)].cpu().contiguous()
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(some.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    recipe = json.dumps(composition.recipe.model_dump(mode="json"), sort_keys=True, default=str)
+    return sampled(composition.model.state_dict(), recipe.encode())
 
 
 @torch.no_grad()
@@ -107,9 +103,42 @@ def ask(
             prompts[key] = prompt
             todo.setdefault(key, []).append((question, shown))
         _put(writer, done, on_answers)
-        for answers in _answered(composition, prompts, sampling, batch, prepared):
-            known.update((key, answer) for key, answer in answers.items() if answer.error is None)
-            _put(writer, [Prediction(k, q, a, shown) for k, a in answers.items() for q, shown in todo[k]], on_answers)
+        wanted = {key: asked[0][0].extra.get("wanted", {}) for key, asked in todo.items()}
+        making = {key: wanted[key] for key in prompts if prompts[key].makes}
+        for found in _made(composition, {key: prompts[key] for key in making}, sampling, making, writer.media):
+            known.update((key, answer) for key, answer in found.items() if answer.error is None)
+            _put(writer, [Prediction(k, q, a, shown) for k, a in found.items() for q, shown in todo[k]], on_answers)
+        prompts = {key: prompt for key, prompt in prompts.items() if key not in making}
+        talks = [key for key, prompt in prompts.items() if prompt.then]
+        for group in _groups(talks, batch):
+            some = in_rounds(
+                [prompts.pop(key) for key in group],
+                lambda asked: answers(composition, asked, sampling, batch=batch, prepared=prepared),
+            )
+            known.update((key, answer) for key, answer in zip(group, some, strict=True) if answer.error is None)
+            done = [Prediction(k, q, a, shown) for k, a in zip(group, some, strict=True) for q, shown in todo[k]]
+            _put(writer, done, on_answers)
+        for found in _answered(composition, prompts, sampling, batch, prepared):
+            known.update((key, answer) for key, answer in found.items() if answer.error is None)
+            _put(writer, [Prediction(k, q, a, shown) for k, a in found.items() for q, shown in todo[k]], on_answers)
+
+
+@torch.no_grad()
+def answers(
+    composition: Composition,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    *,
+    batch: int = 16,
+    prepared: Recent | None = None,
+) -> list[Answer]:
+    """The answers to prompts of one turn, in their order, asked as `ask` asks and kept nowhere; nothing is made."""
+    named, prepared = {f"{i}": prompt for i, prompt in enumerate(prompts)}, Recent() if prepared is None else prepared
+    found: dict[str, Answer] = {}
+    for group in _groups(named, batch * WINDOW):
+        for some in _answered(composition, {key: named[key] for key in group}, sampling, batch, prepared):
+            found.update(some)
+    return [found[key] for key in named]
 
 
 def _put(writer: Writer, predictions: Sequence[Prediction], on_answers: Callable[[int], None] | None) -> None:
@@ -117,6 +146,24 @@ def _put(writer: Writer, predictions: Sequence[Prediction], on_answers: Callable
         writer.append([replace(p, question=replace(p.question, media=())) for p in predictions])
         if on_answers is not None:
             on_answers(len(predictions))
+
+
+def _made(
+    composition: Composition,
+    prompts: dict[str, Prompt],
+    sampling: Sampling,
+    wanted: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> Iterator[dict[str, Answer]]:
+    """Answers in which things are made, one at a time: the files lie in `folder`, what was noted of them in the answer."""
+    for key, prompt in prompts.items():
+        try:
+            parts = composition.generate([prompt.messages], sampling)[0]
+            made = tuple(kept(part, wanted[key], folder) for part in parts if part.type != "text")
+        except PolymodalError as error:
+            yield {key: Answer(error=str(error))}
+            continue
+        yield {key: Answer("".join(part.text or "" for part in parts).strip(), made=made)}
 
 
 def _answered(

@@ -18,7 +18,8 @@ ABC = {"A": "cat", "B": "dog", "C": "fish"}
     ("text", "llava", "lmms"),
     [
         ("B", "B", "B"),
-        (" B\n", None, None),  # its line end becomes a point first
+        (" B\n", None, "B"),  # LLaVA makes its line end a point first
+        ("b", None, "B"),
         ("B. dog", "B", "B"),
         ("B.dog", None, "B"),
         ("B) dog", None, None),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polymodal import media
-from polymodal.errors import EvaluationError
+from polymodal.errors import EvaluationError, PolymodalError
 from polymodal.evaluation.files import Files
 from polymodal.evaluation.protocol import Answer, counts, find
 from polymodal.evaluation.protocols import PROTOCOLS
@@ -158,7 +158,7 @@ def test_a_file_that_holds_something_else_is_refused_by_an_error_of_ours(benchma
             try:
                 for question in protocol.read(files):
                     protocol.prompt(question)
-            except EvaluationError as error:
+            except PolymodalError as error:
                 said.append(str(error))
         path.write_bytes(before)
     assert list(protocol.read(files))

@@ -137,9 +137,57 @@ def test_vlmevalkits_amber_is_another_number_under_the_same_name():
     assert amber.amber_totals(own)["accuracy"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("said", "wrong", "named", "covered", "thought"),
+    [
+        ("A tree under the sky.", "", 2, 1, 0),  # a safe word is named, never wrong and covers nothing
+        ("Trees, leaves and a trunk", "", 3, 1, 0),  # other words of the tree are the tree
+        ("A bird. Its beak, on the grass", "bird, beak, grass", 3, 0, 1),  # both mean what is often imagined
+        ("A grass, a grass", "grass, grass", 2, 0, 0),
+        ("A house", "", 0, 0, 0),  # none of the authors' words
+        ("", "", 0, 0, 0),
+    ],
+)
+def test_ambers_descriptions_count_the_authors_words(said, wrong, named, covered, thought, tmp_path):
+    protocol = PROTOCOLS["amber-descriptions@words"]
+    (question,) = protocol.read(amber_files(tmp_path))
+    found = protocol.mark(question, Answer(said))
+    assert (found.read, found.score) == (wrong, float(not wrong))
+    assert [found.extra[name] for name in ("named", "covered", "thought")] == [named, covered, thought]
+
+
+def test_a_word_is_the_first_thing_whose_other_words_hold_it():
+    """The script looks through the other words of all things before the things themselves."""
+    assert amber._place("leaf", ["leaf", "tree"], [[], ["leaf"]]) == 1
+    assert amber._place("leaf", ["leaf", "tree"], [[], []]) == 0
+    assert amber._place("car", ["leaf"], [["x"]]) is None
+
+
+def test_ambers_four_numbers_are_over_all_descriptions(tmp_path):
+    protocol = PROTOCOLS["amber-descriptions@words"]
+    (question,) = protocol.read(amber_files(tmp_path))
+    said = ["A tree and a bird", "a tree", "grass and sky"]
+    records = [protocol.mark(question, Answer(text)) for text in said]
+    totals = protocol.totals(records)
+    assert totals["chair"] == pytest.approx(2 / 5)
+    assert totals["cover"] == pytest.approx(2 / 3)
+    assert totals["hal"] == pytest.approx(2 / 3)
+    assert totals["cog"] == pytest.approx(1 / 3)
+
+
 def test_a_statement_is_true_or_false():
     said = ["True.", "yes", "It is false", "No", "yes and no", "maybe"]
     assert [yes_no.true_false(text) for text in said] == ["yes", "yes", "no", "no", None, None]
+
+
+def test_a_statement_is_ranked_by_true_and_false_and_not_written():
+    protocol = PROTOCOLS["vsr@likelihood"]
+    question = Question("1", "The cat is left of the dog.", reference="no")
+    assert protocol.prompt(question).options == ("True", "False")
+    assert protocol.mark(question, Answer(likelihoods=(-3.0, -1.0))).score == 1
+    assert protocol.mark(question, Answer(likelihoods=(-1.0, -1.0))).read == "no"
+    with pytest.raises(EvaluationError, match="likelihoods of True and False"):
+        protocol.mark(question, Answer("True"))
 
 
 def test_goats_macro_f1_is_the_mean_of_both_classes_and_then_of_tasks():

@@ -5,10 +5,12 @@ from __future__ import annotations
 from polymodal.evaluation.protocol import Protocol
 from polymodal.evaluation.protocols import (
     amber,
+    bench,
     boxes,
     captioning,
     choices,
     cmmmu,
+    drawn,
     gqa,
     graded,
     memes,
@@ -20,5 +22,22 @@ from polymodal.evaluation.protocols import (
     yes_no,
 )
 
-_FAMILIES = (vqa, gqa, choices, yes_no, amber, mme, mmbench, mmmu, cmmmu, graded, memes, captioning, boxes, speech)
+_FAMILIES = (
+    vqa,
+    gqa,
+    choices,
+    yes_no,
+    amber,
+    mme,
+    mmbench,
+    mmmu,
+    cmmmu,
+    graded,
+    memes,
+    captioning,
+    drawn,
+    boxes,
+    speech,
+    bench,
+)
 PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for family in _FAMILIES for protocol in family.PROTOCOLS}

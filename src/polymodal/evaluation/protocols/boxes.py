@@ -1,6 +1,7 @@
 """RefCOCO, RefCOCO+ and RefCOCOg: where is the thing that an expression names? Right if the box overlaps the true one by
 half (intersection over union above 0.5). Decides that the coordinates a model writes are named by the protocol, `pixels`,
-`unit` (0 to 1) or `thousand` (0 to 1000), and never guessed from their size, and that its first four numbers are its box.
+`unit` (0 to 1) or `thousand` (0 to 1000), and never guessed from their size, and so is which of its boxes counts: the
+`first` four numbers, or the `best`.
 """
 
 from __future__ import annotations
@@ -63,21 +64,22 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-def box_of(answer: str, scale: float | None, width: float, height: float) -> Box | None:
-    """The first four numbers of an answer, in pixels; None if there are fewer."""
-    found = [float(number) for number in _NUMBER.findall(answer)[:4]]
-    if len(found) < 4:
-        return None
-    if scale is not None:
-        found = [value / scale * side for value, side in zip(found, (width, height, width, height), strict=True)]
-    return found[0], found[1], found[2], found[3]
+def boxes_of(answer: str, scale: float | None, width: float, height: float) -> list[Box]:
+    """Each four numbers of an answer, in pixels."""
+    found = [float(number) for number in _NUMBER.findall(answer)]
+    sides = (1.0,) * 4 if scale is None else tuple(side / scale for side in (width, height, width, height))
+    fours = (found[i : i + 4] for i in range(0, len(found) - 3, 4))
+    return [(a * sides[0], b * sides[1], c * sides[2], d * sides[3]) for a, b, c, d in fours]
 
 
-def scored(scale: float | None) -> Callable[[Question, Answer], Record]:
+def scored(scale: float | None, best: bool = False) -> Callable[[Question, Answer], Record]:
+    """`best`: of all boxes of an answer the one that fits counts, and not the first."""
+
     def score(question: Question, answer: Answer) -> Record:
-        box = box_of(answer.text, scale, question.extra["width"], question.extra["height"])
-        if box is None:
+        found = boxes_of(answer.text, scale, question.extra["width"], question.extra["height"])
+        if not found:
             return Record(question.id, 0.0, unparsed=True)
+        box = max(found, key=lambda one: overlap(one, question.reference)) if best else found[0]
         right = overlap(box, question.reference) > 0.5
         return Record(question.id, float(right), " ".join(f"{value:.1f}" for value in box))
 
@@ -90,19 +92,21 @@ def _prompt(scale: str) -> Callable[[Question], Prompt]:
 
 
 def _protocols(benchmark: str, splits_by: str, splits: tuple[str, ...]) -> list[Protocol]:
-    about = "share of boxes that overlap the true one by more than half; the first four numbers, "
+    about = "share of boxes that overlap the true one by more than half; "
+    counts = {"first": "the first four numbers", "best": "the best of all boxes that are written"}
     made: list[Any] = [
         Protocol(
             benchmark,
-            f"first-{name}",
-            about + name,
+            f"{which}-{name}",
+            f"{about}{counts[which]}, {name}",
             read(splits_by),
             _prompt(name),
             accuracy,
-            scored(scale),
+            scored(scale, which == "best"),
             tokens=48,
             splits=splits,
         )
+        for which in counts
         for name, scale in SCALES.items()
     ]
     return made

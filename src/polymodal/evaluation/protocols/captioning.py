@@ -5,11 +5,13 @@ score is its ROUGE-L, while the number that is quoted, CIDEr-D or the share of o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from polymodal.errors import EvaluationError
 from polymodal.evaluation.captions import bleu, cider_d, objects_in, rouge_l, tokens
 from polymodal.evaluation.files import Files, by_id, field, read_json, text
+from polymodal.evaluation.java import Java
 from polymodal.evaluation.protocol import Answer, Numbers, Prompt, Protocol, Question, Record, asked, mean
 
 DOUBLES = """motor bike, motor cycle, air plane, traffic light, street light, traffic signal, stop light, fire hydrant, stop
@@ -64,6 +66,27 @@ def score(question: Question, answer: Answer) -> Record:
     references = [tokens(one) for one in question.reference]
     extra = {"said": words, "references": references}
     return Record(question.id, min(1.0, rouge_l(words, references)), " ".join(words), extra=extra)
+
+
+def written(question: Question, answer: Answer, java: Java) -> Record:
+    """As `score`; the captions are kept as they are, for the authors' tokenizer."""
+    found = score(question, answer)
+    raw = {"raw": answer.text, "raw references": question.reference, "java": java}
+    return replace(found, extra={**found.extra, **raw})
+
+
+def java_totals(records: Sequence[Record]) -> Numbers:
+    """The COCO server's numbers on the authors' tokens; SPICE where its parser is there."""
+    java = records[0].extra["java"]
+    said = java.tokens([record.extra["raw"] for record in records])
+    counts = [len(record.extra["raw references"]) for record in records]
+    every = iter(java.tokens([one for record in records for one in record.extra["raw references"]]))
+    references = [[next(every) for _ in range(count)] for count in counts]
+    pairs = zip(records, said, references, strict=True)
+    again = [replace(r, extra={"said": s, "references": refs}) for r, s, refs in pairs]
+    spice = java.spice(said, references)
+    more = {"meteor": java.meteor(said, references), **({} if spice is None else {"spice": spice})}
+    return {**totals(again), **more}
 
 
 def totals(records: Sequence[Record]) -> Numbers:
@@ -127,6 +150,22 @@ def chair_totals(records: Sequence[Record]) -> Numbers:
     return {**out, "words": mean(float(record.extra["words"]) for record in records)}
 
 
+def _java(benchmark: str, *names: str) -> Protocol:
+    return Protocol(
+        *(benchmark, "java", "CIDEr-D, METEOR and SPICE (if its parser is there) with the authors' programs in Java"),
+        read(*names),
+        describe,
+        java_totals,
+        None,
+        "cider-d",
+        48,
+        ("test", "val"),
+        grade=written,
+        by="java",
+        whole=True,
+    )
+
+
 ABOUT = "CIDEr-D over the captions that were asked, with a tokenizer of ours"
 PROTOCOLS = [
     Protocol(
@@ -153,6 +192,8 @@ PROTOCOLS = [
         48,
         ("test", "val"),
     ),
+    _java("coco-caption", "captions_val2014.json", "dataset_coco.json"),
+    _java("flickr30k", "dataset_flickr30k.json"),
     Protocol(
         "chair",
         "python",
@@ -163,5 +204,6 @@ PROTOCOLS = [
         chair,
         "chair-i",
         128,
+        less=True,
     ),
 ]

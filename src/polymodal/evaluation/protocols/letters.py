@@ -42,10 +42,12 @@ def llava(answer: str, letters: Sequence[str]) -> str | None:
 
 
 def lmms_eval(answer: str, letters: Sequence[str]) -> str | None:
-    """lmms-eval's ScienceQA: the letter alone, or a capital and a point in front."""
-    if answer in letters:
-        return answer
-    return answer[0] if len(answer) >= 2 and answer[0].isupper() and answer[1] == "." else None
+    """lmms-eval's ScienceQA: the letter alone, of either case, or a capital and a point in front."""
+    said = answer.strip()
+    alone = {letter.lower(): letter for letter in letters}.get(said.lower())
+    if alone is not None:
+        return alone
+    return said[0] if len(said) >= 2 and said[0].isupper() and said[1] == "." else None
 
 
 def first(answer: str, letters: Sequence[str]) -> str | None:

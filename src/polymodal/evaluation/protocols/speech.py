@@ -108,6 +108,7 @@ def _protocols(benchmark: str, read: Callable[[Files], Iterator[Question]], spli
             "error rate",
             128,
             splits,
+            less=True,
         )
         for name, normal, about in kinds
     ]

@@ -164,6 +164,23 @@ def _statement(question: Question) -> Prompt:
     return asked(question, f"Is the following statement about the picture true? {question.text} Answer yes or no.")
 
 
+def likelier(question: Question, answer: Answer) -> Record:
+    """By the likelihoods of True and False. Raises `EvaluationError` for an answer that was written."""
+    extra = {"label": question.reference, "part": question.extra.get("part", "")}
+    if answer.error is not None:
+        return Record(question.id, 0.0, extra=extra)
+    if len(answer.likelihoods) != 2:
+        raise EvaluationError(
+            f"question {question.id}: it is scored by the likelihoods of True and False, and this was written"
+        )
+    read = "yes" if answer.likelihoods[0] > answer.likelihoods[1] else "no"
+    return Record(question.id, float(read == question.reference), read, extra=extra)
+
+
+def _ranked(question: Question) -> Prompt:
+    return asked(question, f"{question.text} Is that true of the picture? Answer True or False.", ("True", "False"))
+
+
 def _meme(question: Question) -> Prompt:
     said = f' It says: "{question.extra["said"]}".' if question.extra.get("said") else ""
     return asked(question, f"{question.text}{said} Answer yes or no.")
@@ -221,6 +238,16 @@ PROTOCOLS = [
         _statement,
         detection,
         scored(true_false),
+        splits=("test", "dev", "train"),
+    ),
+    Protocol(
+        "vsr",
+        "likelihood",
+        "accuracy; the likelier of True and False",
+        read_vsr,
+        _ranked,
+        detection,
+        likelier,
         splits=("test", "dev", "train"),
     ),
     Protocol(
