@@ -4,8 +4,8 @@
 
 Pictures are emoji of a vendor that is in no training; of each, `--questions` are asked in POPE's own form ("Is there a cat
 in the image?", half of them answered yes), from a file that is written as POPE's authors write theirs. Counted are seconds
-of processor time, which other load does not stretch as it does those of the clock. `--alone`: how many of the same
-questions are also asked one at a time, evenly drawn; their time is compared question by question, and their answers, too.
+of processor time, which other load stretches less than those of the clock. `--alone`: how many of the same questions are
+also asked one at a time, evenly drawn, in `--turns` with the others; their answers are compared, too.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--questions", type=int, default=6, help="of each picture; POPE has 6")
     parser.add_argument("--alone", type=int, default=60, help="questions that are asked one at a time, too")
+    parser.add_argument("--turns", type=int, default=3, help="in which both ways are measured, one after the other")
     parser.add_argument("--batch", type=int, default=16)
     arguments = start(parser)
     import polymodal
@@ -60,28 +61,32 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         asked = list(protocol.read(written(folder, arguments.images, arguments.questions)))
-        step = max(1, len(asked) // max(1, arguments.alone))
-        some = asked[::step][: arguments.alone]
-        warm = some[:2]
-        for question in warm:
+        for question in asked[:2]:
             composition.generate([protocol.prompt(question).messages], sampling)
-        alone, single = time.process_time(), {}
-        for question in some:
-            (parts,) = composition.generate([protocol.prompt(question).messages], sampling)
-            single[question.id] = "".join(part.text or "" for part in parts).strip()
-        alone = time.process_time() - alone
-        together = time.process_time()
+        single: dict[str, str] = {}
+        alone, together, ratios = 0.0, 0.0, []
         with Writer(folder / "answers.jsonl", Header(protocol.id, "", sampling.model_dump(), None, len(asked))) as writer:
-            run.ask(composition, protocol, asked, writer, "", sampling, batch=arguments.batch)
-        together = time.process_time() - together
+            for turn in range(arguments.turns):
+                own = asked[turn * len(asked) // arguments.turns : (turn + 1) * len(asked) // arguments.turns]
+                some = own[:: max(1, len(own) * arguments.turns // max(1, arguments.alone))]
+                began = time.process_time()
+                for question in some:
+                    (parts,) = composition.generate([protocol.prompt(question).messages], sampling)
+                    single[question.id] = "".join(part.text or "" for part in parts).strip()
+                middle = time.process_time()
+                run.ask(composition, protocol, own, writer, "", sampling, batch=arguments.batch)
+                ended = time.process_time()
+                ratios.append((middle - began) / len(some) / ((ended - middle) / len(own)))
+                alone, together = alone + middle - began, together + ended - middle
         saved = read(folder / "answers.jsonl")
     same = sum(saved.predictions[name].answer.text == text for name, text in single.items())
     records = rescore(saved, protocol)
     accuracy = protocol.totals(records)["accuracy"]
-    ratio = (alone / len(some)) / (together / len(asked))
+    ratio = (alone / len(single)) / (together / len(asked))
     pictures = len({question.media[0].media for question in asked})
     row = {"pictures": pictures, "questions": len(asked), "seconds": together, "each": together / len(asked)}
-    row |= {"alone": len(some), "each alone": alone / len(some), "times": ratio, "same answers": same}
+    row |= {"alone": len(single), "each alone": alone / len(single), "times": ratio, "same answers": same}
+    row |= {"least times": min(ratios), "most times": max(ratios)}
     low, high = wilson(round(accuracy * len(asked)), len(asked))
     row |= {"accuracy": accuracy, "low": low, "high": high}
     show(arguments, "eval against one at a time, processor seconds", [row], row)
