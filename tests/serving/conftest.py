@@ -6,9 +6,10 @@ import base64
 import io
 import re
 import socket
+import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -58,12 +59,16 @@ def asks(*parts, **more) -> dict:
     return {"model": "tiny", "messages": [{"role": "user", "content": content}], "max_tokens": 8, **more}
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def serving(app):
     """A live server; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error", access_log=False, ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -76,6 +81,27 @@ def serving(app):
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+@contextmanager
+def process_serving(command, port, folder, **more):
+    """A live server that is a process of its own; gives its address."""
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, **more)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        until = time.monotonic() + 180
+        while time.monotonic() < until and process.poll() is None:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{address}/health").status_code == 200:
+                    break
+            time.sleep(0.1)
+        else:
+            raise AssertionError((folder / "log").read_text())
+        yield address
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

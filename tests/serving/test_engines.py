@@ -4,10 +4,7 @@ fetches what a request names, and ends its streams without `[DONE]`."""
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
-from contextlib import suppress
 
 import httpx
 import openai
@@ -16,8 +13,8 @@ import pytest
 from polymodal.serving.backend import Backend
 from polymodal.serving.front import create
 from polymodal.serving.keys import Keys
-from tests.serving.conftest import KEY, LIMITS, asks, code, serving
-from tests.serving.test_front import answering, bad_engine, free_port
+from tests.serving.conftest import KEY, LIMITS, asks, code, free_port, process_serving, serving
+from tests.serving.test_front import answering, bad_engine
 
 MODEL, COMMIT = "somebody/tiny", "0" * 40
 TEMPLATE = "{% for said in messages %}{{ said['role'] }}: {{ said['content'] }} {% endfor %}"
@@ -37,21 +34,9 @@ def theirs(tiny, tmp_path_factory):
     port = free_port()
     words = ["serve", MODEL, "--device", "cpu", "--port", str(port)]
     environment = {**os.environ, "HF_HOME": str(folder), "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
-    with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", *words]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    address = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 180
-    while time.monotonic() < until and process.poll() is None:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health").status_code == 200:
-                break
-        time.sleep(0.2)
-    else:
-        raise AssertionError((folder / "log").read_text())
-    yield address
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", *words]
+    with process_serving(command, port, folder, env=environment) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

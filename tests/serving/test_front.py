@@ -6,11 +6,9 @@ from __future__ import annotations
 import base64
 import io
 import json
-import socket
-import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import httpx
 import openai
@@ -23,15 +21,9 @@ from polymodal.errors import ContentError
 from polymodal.serving.backend import Backend
 from polymodal.serving.front import create
 from polymodal.serving.keys import Keys
-from tests.serving.conftest import KEY, LIMITS, asks, code, data_uri, png, serving, wav
+from tests.serving.conftest import KEY, LIMITS, asks, code, data_uri, free_port, png, process_serving, serving, wav
 
 THEIRS = "the-key-of-the-engine-0123"
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -42,21 +34,9 @@ def engine_address(tiny, tmp_path_factory):
     (folder / "keys").write_text(THEIRS)
     port = free_port()
     words = ["serve", str(folder / "tiny"), "--port", str(port), "--api-key-file", str(folder / "keys"), "--threads", "1"]
-    with (folder / "log").open("wb") as log:
-        command = [sys.executable, "-m", "polymodal.cli", *words, "--limit", "decoders=1", "--limit", "decode_seconds=60"]
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None:
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{address}/health").status_code == 200:
-                break
-        time.sleep(0.1)
-    else:
-        raise AssertionError((folder / "log").read_text())
-    yield address
-    process.kill()
-    process.wait()
+    command = [sys.executable, "-m", "polymodal.cli", *words, "--limit", "decoders=1", "--limit", "decode_seconds=60"]
+    with process_serving(command, port, folder) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
