@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import polymodal
 from polymodal import assets
-from polymodal.content import Part, user
+from polymodal.content import Part, assistant, user
 from polymodal.corpora.kinds import TWELVE
 from polymodal.evaluation.choice import likelihoods
 from polymodal.evaluation.metrics import word_errors
 from polymodal.model.generation import Sampling
+from polymodal.model.sequence import collate
 
 pytestmark = pytest.mark.weights
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -123,3 +125,18 @@ def test_the_committed_weights_are_small_and_linked_to_their_sources():
     weights = ["backbone.peft", "opening", *trained, *making, "outputs.speech.tokens"]
     assert files == sorted([*(f"{name}.safetensors" for name in weights), "measured.json", "polymodal.json"])
     assert sum(file.stat().st_size for file in folder.iterdir()) < 40e6
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("What is the capital of France?", "The capital of France is Paris."),
+        ("What is a heart?", "A heart is an organ that pumps blood."),
+    ],
+)
+def test_what_it_may_make_takes_no_probability_from_what_it_says(nano, asked, answer):
+    """Answers are told apart by likelihood: nothing of a text's may go to openers, closers and what stands in spans."""
+    example = nano.processor.encode([user(asked), assistant(answer)])
+    with torch.no_grad():
+        out = nano.model(collate([example], nano.processor.pad_id))
+    assert out.logits.softmax(-1)[:, nano.model.own_ids].sum(-1).max() < 0.1
