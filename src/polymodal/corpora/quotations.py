@@ -2,7 +2,7 @@
 and with which capitals and full stops.
 
 A model that is to say a sentence has to write it down to the word. Told so of the 430 words of the corpus `sentences`
-alone, it writes these and changes others: hence the 6,000 words of WordNet's examples, in the wordings of
+alone, it writes these and changes others: hence the 5,500 words of so many of WordNet's examples, in the wordings of
 `requests_written.jsonl` that hold what they wish to hear to the letter. An example is written as the sentence was whose
 place it takes. What `utterances` holds out for hearing is in no training here.
 

@@ -4,7 +4,6 @@ and class make of it, whatever they are, and that nothing is fetched and no code
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
@@ -16,22 +15,11 @@ from torch import Tensor
 
 from polymodal import media
 from polymodal.errors import EvaluationError, PolymodalError
+from polymodal.evaluation.identity import sampled
 from polymodal.evaluation.protocol import Answer, Prompt
 from polymodal.model.sampling import Sampling
 
 PREFIX = "transformers:"
-SAMPLE = 1024  # values of each tensor that a model is known by
-
-
-def sampled(tensors: dict[str, Tensor], begun: bytes) -> str:
-    """What a model is known by: what `begun` says of it, and values of every tensor at even distances."""
-    digest = hashlib.sha256(begun)
-    for name, tensor in sorted(tensors.items()):
-        flat = tensor.detach().reshape(-1)
-        some = flat[:: max(1, flat.numel() // SAMPLE)].cpu().contiguous()
-        digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(some.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class Checkpoint:

@@ -20,8 +20,8 @@ from torch import Tensor
 from polymodal import media
 from polymodal.content import Part
 from polymodal.errors import EvaluationError
-from polymodal.evaluation.checkpoint import sampled
 from polymodal.evaluation.files import Files, inside
+from polymodal.evaluation.identity import sampled
 
 OURS = "efficientnet-lite0"
 

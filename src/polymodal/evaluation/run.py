@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import torch
 
 from polymodal.errors import EvaluationError, PolymodalError
-from polymodal.evaluation.checkpoint import sampled
 from polymodal.evaluation.choice import likelihoods
+from polymodal.evaluation.identity import sampled
 from polymodal.evaluation.predictions import Prediction, Writer, hashes, key_of
 from polymodal.evaluation.protocol import Answer, Prompt, Protocol, Question, in_rounds
 from polymodal.evaluation.witness import kept
